@@ -1,0 +1,109 @@
+"""Popup and call: one Standard Webhooks POST (standardwebhooks.com, spec 1.0) to a system that the operator named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from promocast import retry, signing
+from promocast.channels.http import Answer, Http
+from promocast.errors import MaybeSent, NotSent
+from promocast.model import MINUTE, SECOND, Clock, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent, rfc3339
+from promocast.settings import CallSettings, ChannelSettings, PopupSettings, SignedPost
+
+# What the specification wants held back: the endpoint asks for it, or its gateway is overwhelmed.
+THROTTLED = frozenset({408, 425, 429, 502, 504})
+
+
+class Target:
+    """A configured receiver with its decoded keys."""
+
+    def __init__(self, target: SignedPost) -> None:
+        self.url = target.url
+        self.keys = [signing.webhook_key(secret.get_secret_value()) for secret in target.secrets]
+
+
+class Popup:
+    """The popup channel: the rendered popup goes to the operator's site, which shows it and reports `when_shown`."""
+
+    def __init__(self, settings: PopupSettings, http: Http, clock: Clock) -> None:
+        self._settings = settings
+        self._http = http
+        self._clock = clock
+        self._target = Target(SignedPost(url=settings.url, secrets=settings.secrets))
+
+    async def send(self, message: Message) -> Outcome:
+        body = popup_body(message, self._clock())
+        return await post(self._http, self._target, message.key, body, self._settings, self._clock)
+
+    async def close(self) -> None:
+        return None
+
+
+class Call:
+    """The call channel: a journey's request to one of the operator's endpoints. `address` is the endpoint's name."""
+
+    def __init__(self, settings: CallSettings, endpoints: Mapping[str, SignedPost], http: Http, clock: Clock) -> None:
+        self._settings = settings
+        self._http = http
+        self._clock = clock
+        self._targets = {name: Target(endpoint) for name, endpoint in endpoints.items()}
+
+    async def send(self, message: Message) -> Outcome:
+        target = self._targets.get(str(message.address))
+        if target is None:
+            return Rejected("not_configured", address_dead=False)
+        body = message.content["body"].encode()
+        return await post(self._http, target, message.key, body, self._settings, self._clock)
+
+    async def close(self) -> None:
+        return None
+
+
+def popup_body(message: Message, now: int) -> bytes:
+    """The popup as contract section 5 fixes it; keys without a template are null."""
+    content = message.content
+    data = {
+        "delivery_id": message.key,
+        "player_id": message.player_id,
+        "campaign": message.campaign,
+        "code": message.code,
+        **{key: content.get(key) for key in ("title", "body", "cta_text", "cta_link", "image_url")},
+        "when_shown": message.when_shown,
+        "expires_at": None if message.expires_at is None else rfc3339(message.expires_at),
+        "locale": message.locale,
+    }
+    return orjson.dumps({"type": "popup", "timestamp": rfc3339(now), "data": data})
+
+
+async def post(http: Http, target: Target, key: str, body: bytes, settings: ChannelSettings, clock: Clock) -> Outcome:
+    """Sign, post, read. The bytes that are signed are the bytes that are sent."""
+    headers = {"content-type": "application/json", "user-agent": "promocast"}
+    headers |= (
+        signing.webhook_headers(target.keys, key, clock() // SECOND, body) if target.keys else {"webhook-id": key}
+    )
+    try:
+        answer = await http.post(
+            target.url, body, headers, connect_timeout=settings.connect_timeout, timeout=settings.timeout
+        )
+    except NotSent as exc:
+        return Failed(exc.cause, maybe_sent=False)
+    except MaybeSent as exc:
+        return Failed(exc.cause, maybe_sent=True)
+    return read(answer, clock)
+
+
+def read(answer: Answer, clock: Callable[[], int]) -> Outcome:
+    """What a receiver's answer means (specification: only 2xx is success, redirects are not followed)."""
+    status = answer.status
+    why = f"http {status}"
+    if 200 <= status < 300:
+        return Sent()
+    if status in THROTTLED:
+        return Deferred(retry.retry_after(answer.headers.get("retry-after"), clock(), MINUTE), why)
+    if status == 410 or 300 <= status < 400:
+        return Halted(why)
+    if status == 413:
+        return Rejected(why, address_dead=False)
+    return Failed(why, maybe_sent=False)

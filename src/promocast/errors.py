@@ -1,0 +1,101 @@
+"""Every error that promocast raises on purpose.
+
+PromocastError            what went wrong, and what to do about it, in one sentence
+|- ConfigError            promocast.toml, the environment, or a secret's file
+|- CampaignError          a campaign document; carries the faults with their lines
+|- InputError             a job, body, file or address that cannot be accepted; carries `reason`
+|  |- UnknownCampaign
+|  |- Conflict            the same identity with other content
+|  `- NotFound
+|- LedgerError            the book itself
+|  `- LedgerUnavailable   it does not answer; waiting helps
+|- QueueUnavailable       the doorbell does not answer; the sweeper rings later
+`- TransportError         a request to a provider, by what is known of it
+   |- NotSent             surely not taken
+   `- MaybeSent           may or may not have been taken
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PromocastError(Exception):
+    """The root. `str()` of it is written for the person who has to act."""
+
+
+class ConfigError(PromocastError):
+    """The configuration is wrong; nothing was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a document: where (a JSON pointer, and a line where the source has lines) and why."""
+
+    pointer: str
+    reason: str
+    line: int | None = None
+
+
+class CampaignError(PromocastError):
+    """A campaign document was refused. `faults` says where and why, `source` names the file."""
+
+    def __init__(self, source: str, faults: list[Fault]) -> None:
+        self.source = source
+        self.faults = faults
+        super().__init__("\n".join(f"{source}:{f.line or 1}: {f.pointer or '/'}: {f.reason}" for f in faults))
+
+
+class InputError(PromocastError):
+    """Input that was not accepted. `reason` is the machine-readable word for it."""
+
+    def __init__(self, reason: str, detail: str, faults: list[Fault] | None = None) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.faults = faults or []
+        super().__init__(detail)
+
+
+class UnknownCampaign(InputError):
+    """No campaign of that id was ever applied."""
+
+    def __init__(self, campaign: str) -> None:
+        super().__init__(
+            "unknown_campaign", f"No campaign {campaign!r} is in force. `promocast campaign list` shows those that are."
+        )
+
+
+class Conflict(InputError):
+    """The same identity came again with other content."""
+
+
+class NotFound(InputError):
+    """What was asked for is not in the ledger."""
+
+
+class LedgerError(PromocastError):
+    """The ledger refuses: wrong schema, or an invariant does not hold."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The database does not answer."""
+
+
+class QueueUnavailable(PromocastError):
+    """The queue does not answer. Nothing is lost: the sweeper rings again for all that is due."""
+
+
+class TransportError(PromocastError):
+    """A request to a provider failed. `cause` is a short word for a log; the exception's cause has the rest."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(cause)
+
+
+class NotSent(TransportError):
+    """The request surely did not reach the provider."""
+
+
+class MaybeSent(TransportError):
+    """The provider may or may not have taken the request."""

@@ -1,0 +1,157 @@
+"""The words of the domain as frozen types: instants, addresses, messages, outcomes, and the Channel protocol.
+
+An `Instant` is an `int`: milliseconds since the Unix epoch, UTC. Both databases index, compare and add integers alike,
+and no time zone can be lost on the way; RFC 3339 is spoken at the edges only.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol
+
+Instant = int
+Clock = Callable[[], Instant]
+RandomBytes = Callable[[int], bytes]
+
+SECOND: Final = 1_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+PLAYER_CHANNELS: Final = ("popup", "email", "push", "telegram", "sms")
+CHANNELS: Final = (*PLAYER_CHANNELS, "call")
+
+DeliveryState = Literal["planned", "sending", "sent", "delivered", "rejected", "exhausted", "unknown", "skipped"]
+
+_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)")
+_UNITS: Final = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+def system_clock() -> Instant:
+    return time.time_ns() // 1_000_000
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds in `text`: a number and a unit, as in "10m", "7d" or "1h 30m".
+
+    Raises:
+        ValueError: for anything else.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise ValueError(f'{text!r} is no duration; write a number and a unit of ms, s, m, h or d, as in "10m" or "7d"')
+    return sum(int(number) * _UNITS[unit] for number, unit in parts)
+
+
+def rfc3339(instant: Instant) -> str:
+    """`instant` as RFC 3339 in UTC; milliseconds only where there are any."""
+    moment = datetime.fromtimestamp(instant / SECOND, UTC)
+    timespec = "milliseconds" if instant % SECOND else "seconds"
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> Instant:
+    """The instant that `text` names.
+
+    Raises:
+        ValueError: if it is no RFC 3339 date-time, or lacks its zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; add Z or an offset")
+    return round(moment.timestamp() * SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class PushSubscription:
+    """A browser's Web Push subscription (W3C Push API): where to post, and the keys to encrypt for (RFC 8291)."""
+
+    endpoint: str = field(repr=False)
+    p256dh: str = field(repr=False)
+    auth: str = field(repr=False)
+
+
+Address = str | PushSubscription
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One rendered message, ready for an adapter. What could identify a player or spend money stays out of its repr.
+
+    `key` is the same on every attempt of a delivery, and unique over all ledgers: a provider that can recognise a
+    repetition does it by this. `content` holds the rendered template by its keys (contract: popup title, body,
+    cta_text, cta_link, image_url; email subject, text, html; push title, body, link; telegram text; sms text;
+    call body). `address` of a call is the endpoint's name.
+    """
+
+    key: str
+    channel: str
+    campaign: str
+    address: Address = field(repr=False)
+    content: Mapping[str, str] = field(repr=False)
+    player_id: str = field(default="", repr=False)
+    code: str = field(default="", repr=False)
+    locale: str | None = None
+    when_shown: str | None = None
+    expires_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider took responsibility. `ref` is its own id of the message."""
+
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now, and nobody's fault: rate limit, 429, greylisting. Costs no attempt."""
+
+    until: Instant
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt was spent. `maybe_sent` says whether the provider may have taken the message all the same."""
+
+    why: str
+    maybe_sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Final for this delivery. `address_dead`: nothing will ever arrive at this address."""
+
+    why: str
+    address_dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """Our own configuration is at fault (credentials, sender, quota): it stays planned and no attempt is spent."""
+
+    why: str
+
+
+# `why` is a short word of ours plus the provider's code, never its free text: that may quote an address or a code.
+Outcome = Sent | Deferred | Failed | Rejected | Halted
+
+
+class Channel(Protocol):
+    """A way to a player or a system. Adapters implement this and nothing else is known of them."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Send once; never retry. Raises nothing that belongs to the provider: every answer is an outcome."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+Json = Mapping[str, Any]

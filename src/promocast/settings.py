@@ -1,0 +1,342 @@
+"""Settings in layers: the defaults below, then the TOML file, then `PROMOCAST_<SECTION>__<KEY>`, then `..._FILE`.
+
+An unknown key is an error in every layer: a misspelt rate limit must not pass for a default one.
+`config/promocast.toml` shows every setting at its default with its reason; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from promocast.errors import ConfigError
+from promocast.model import DAY, HOUR, MINUTE, SECOND, parse_duration
+
+ENV_PREFIX = "PROMOCAST_"
+# Read by the loader itself, so no settings of their own.
+ENV_CONFIG = "PROMOCAST_CONFIG"
+
+Duration = Annotated[int, BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v)]
+UnknownPolicy = Literal["resend", "once", "wait"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ApiSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    public_url: str = ""
+    max_body: int = Field(32 * 1024 * 1024, gt=0)
+
+
+class LedgerSettings(Section):
+    url: SecretStr = SecretStr("")
+    pool_size: int = Field(10, ge=1)
+
+
+class QueueSettings(Section):
+    url: SecretStr = SecretStr("")
+    port: int = Field(6399, ge=0, le=65535)
+
+
+class WorkerSettings(Section):
+    issue_threads: int = Field(2, ge=1)
+    verify_threads: int = Field(2, ge=1)
+    stop_grace: Duration = 8 * SECOND
+
+
+class SweepSettings(Section):
+    every: Duration = 500
+    ring_after: Duration = SECOND
+    batch: int = Field(2_000, ge=1)
+
+
+class ChannelSettings(Section):
+    """What every channel has. `use` is `builtin`, `outbox`, or the dotted path of somebody else's adapter."""
+
+    use: str = "builtin"
+    options: dict[str, Any] = {}
+    concurrency: int = Field(32, ge=1, le=2000)
+    connect_timeout: Duration = 3 * SECOND
+    timeout: Duration = 8 * SECOND
+    max_attempts: int = Field(8, ge=1)
+    unknown: UnknownPolicy = "resend"
+    unknown_after: Duration = 15 * MINUTE
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin"
+
+    @property
+    def lease(self) -> int:
+        """Milliseconds that a claim holds: longer than any send of this channel can take."""
+        return self.connect_timeout + self.timeout + 5 * SECOND
+
+
+class SignedPost(Section):
+    """Somebody's HTTPS address that takes Standard Webhooks. Two secrets while a rotation lasts."""
+
+    url: str
+    secrets: tuple[SecretStr, ...] = ()
+    allow_private: bool = False
+
+
+class PopupSettings(ChannelSettings):
+    url: str = ""
+    secrets: tuple[SecretStr, ...] = ()
+    allow_private: bool = False
+    concurrency: int = Field(64, ge=1, le=2000)
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.url)
+
+
+class EmailSettings(ChannelSettings):
+    host: str = ""
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: Path | None = None
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    sender: str = ""
+    reply_to: str = ""
+    message_id_domain: str = ""
+    concurrency: int = Field(16, ge=1, le=500)
+    timeout: Duration = 30 * SECOND
+    final_dot_timeout: Duration = 2 * MINUTE
+    unknown: UnknownPolicy = "once"
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.host)
+
+    @property
+    def lease(self) -> int:
+        # connect, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT may each take `timeout` on a bad day; two of them is the
+        # most that is waited for before the channel gives the connection up.
+        return self.connect_timeout + 2 * self.timeout + self.final_dot_timeout + 5 * SECOND
+
+
+class FcmSettings(ChannelSettings):
+    credentials: SecretStr = SecretStr("")
+    project: str = ""
+    base_url: str = "https://fcm.googleapis.com"
+    timeout: Duration = 10 * SECOND
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.credentials.get_secret_value())
+
+
+class WebPushSettings(ChannelSettings):
+    private_key: SecretStr = SecretStr("")
+    subject: str = ""
+    allow_private: bool = False
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.private_key.get_secret_value())
+
+
+class PushSettings(Section):
+    fcm: FcmSettings = FcmSettings()
+    webpush: WebPushSettings = WebPushSettings()
+
+
+class TelegramSettings(ChannelSettings):
+    token: SecretStr = SecretStr("")
+    base_url: str = "https://api.telegram.org/bot"
+    concurrency: int = Field(25, ge=1, le=500)
+    unknown: UnknownPolicy = "wait"
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.token.get_secret_value())
+
+
+class SmsSettings(ChannelSettings):
+    account_sid: str = ""
+    auth_token: SecretStr = SecretStr("")
+    sender: str = ""
+    messaging_service_sid: str = ""
+    base_url: str = "https://api.twilio.com"
+    concurrency: int = Field(20, ge=1, le=500)
+    timeout: Duration = 15 * SECOND
+    unknown: UnknownPolicy = "wait"
+
+    @property
+    def configured(self) -> bool:
+        return self.use != "builtin" or bool(self.account_sid)
+
+
+class CallSettings(ChannelSettings):
+    max_attempts: int = Field(20, ge=1)
+
+    @property
+    def configured(self) -> bool:
+        return True  # each endpoint is configured, or not, by itself
+
+
+class ChannelsSettings(Section):
+    popup: PopupSettings = PopupSettings()
+    email: EmailSettings = EmailSettings()
+    push: PushSettings = PushSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    sms: SmsSettings = SmsSettings()
+    call: CallSettings = CallSettings()
+
+
+class VerificationSettings(Section):
+    grace: Duration = 10 * MINUTE
+    occurred_before: Duration = 72 * HOUR
+    occurred_after: Duration = 5 * MINUTE
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class Settings(Section):
+    data_dir: Path = Path("promocast-data")
+    config_dir: Path | None = None
+    api: ApiSettings = ApiSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    queue: QueueSettings = QueueSettings()
+    workers: WorkerSettings = WorkerSettings()
+    sweep: SweepSettings = SweepSettings()
+    channels: ChannelsSettings = ChannelsSettings()
+    endpoints: dict[str, SignedPost] = {}
+    verification: VerificationSettings = VerificationSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _paths_are_absolute(self) -> Settings:
+        # Children of `up` may run elsewhere; the file lock and the queue's password must be the same file for all.
+        object.__setattr__(self, "data_dir", self.data_dir.absolute())
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        """A SQLAlchemy URL; SQLite in the data folder unless one is set."""
+        url = self.ledger.url.get_secret_value()
+        if not url:
+            return f"sqlite:///{self.data_dir / 'ledger.sqlite3'}"
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @property
+    def campaigns_dir(self) -> Path | None:
+        return self.config_dir / "campaigns" if self.config_dir else None
+
+
+LONGEST_LIFE_OF_A_CALL = 72 * HOUR
+LONGEST_WAIT = 30 * DAY
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process.
+
+    Args:
+        path: the TOML file; without one `PROMOCAST_CONFIG`, else `config/promocast.toml` if it is there.
+        environ: the environment; `os.environ` by default.
+
+    Raises:
+        ConfigError: unknown key, bad value, unreadable file; the message names the setting and its layer.
+    """
+    env = os.environ if environ is None else environ
+    source = _config_path(path, env)
+    values = _read_toml(source) if source else {}
+    if source and "config_dir" not in values:
+        values["config_dir"] = source.absolute().parent
+    origin = str(source) if source else "the defaults"
+    if overlay := _from_environ(env):
+        values = _merge(values, overlay)
+        origin += f" and the environment ({ENV_PREFIX}*)"
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        faults = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
+        raise ConfigError(f"In {origin}:\n{faults}") from None
+
+
+def _config_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
+    if path is None and env.get(ENV_CONFIG):
+        path = Path(env[ENV_CONFIG])
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError(f"There is no configuration file {path}.")
+        return path
+    usual = Path("config/promocast.toml")
+    return usual if usual.is_file() else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} cannot be read: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path} is no TOML: {exc}") from exc
+
+
+def _from_environ(env: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in sorted(env):
+        if not name.startswith(ENV_PREFIX) or name == ENV_CONFIG:
+            continue
+        keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+        text = env[name]
+        if keys[-1].endswith("_file") and not _is_setting(keys):
+            keys[-1] = keys[-1].removesuffix("_file")
+            text = _read_secret(name, text)
+        table = values
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+        table[keys[-1]] = _parse(text)
+    return values
+
+
+def _is_setting(keys: list[str]) -> bool:
+    model: Any = Settings
+    for key in keys:
+        field = getattr(model, "model_fields", {}).get(key)
+        if field is None:
+            return False
+        model = field.annotation
+    return True
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise ConfigError(f"{name}: {exc}") from exc
+
+
+def _parse(text: str) -> Any:
+    """Lists and tables are written as TOML values; anything else is text, for pydantic to convert."""
+    if text[:1] in "[{" and text[:1]:
+        try:
+            return tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
