@@ -28,13 +28,13 @@ def retry_after(header: str | None, now: Instant, default: int) -> Instant:
     """The instant that a Retry-After header names (RFC 9110 section 10.2.3: seconds, or an HTTP-date), held between
     a second and an hour from now; `default` (milliseconds from now) where there is none that can be read."""
     wait = default
-    if header is not None:
-        text = header.strip()
-        if text.isascii() and text.isdigit():
-            wait = int(text) * SECOND
-        else:
-            try:
-                wait = round(email.utils.parsedate_to_datetime(text).timestamp() * SECOND) - now
-            except ValueError:
-                wait = default
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        # Longer numbers are above every bound, and int() refuses the absurd ones.
+        wait = int(text[:9]) * SECOND
+    elif text:
+        try:
+            wait = round(email.utils.parsedate_to_datetime(text).timestamp() * SECOND) - now
+        except (ValueError, OverflowError):
+            wait = default
     return now + min(max(wait, RETRY_AFTER_LEAST), RETRY_AFTER_MOST)

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.anyio
 
 RIGS = {
     "popup": "tests.channels.rig_popup:PopupRig",
+    "push.fcm": "tests.channels.rig_fcm:FcmRig",
+    "push.webpush": "tests.channels.rig_webpush:WebPushRig",
+    "sms": "tests.channels.rig_sms:SmsRig",
+    "telegram": "tests.channels.rig_telegram:TelegramRig",
 }
 
 

@@ -1,0 +1,251 @@
+"""The campaign document: its shape, and reading it from TOML or JSON with every fault named.
+
+A document in force carries its template files inline, so a version is whole in itself and never changes.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from promocast.campaign.lines import line_for, lines_of
+from promocast.errors import CampaignError, Fault
+from promocast.model import MINUTE, PLAYER_CHANNELS, Instant, parse_duration, parse_rfc3339
+
+TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "popup": ("title", "body", "cta_text", "cta_link", "image_url"),
+    "email": ("subject", "text", "html"),
+    "push": ("title", "body", "link"),
+    "telegram": ("text",),
+    "sms": ("text",),
+}
+# A value of one line that ends like a file names one, under the templates folder.
+TEMPLATE_FILE: Final = re.compile(r"[\w./-]+\.(txt|html|liquid)")
+
+LIKELY_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # no I, L, O, 0, 1: read aloud, they are mistaken
+
+
+def _duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, datetime):  # a TOML date-time
+        if value.tzinfo is None:
+            raise ValueError("has no time zone; add Z or an offset")
+        return round(value.timestamp() * 1000)
+    return parse_rfc3339(value) if isinstance(value, str) else value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is no time zone of the IANA database, as Europe/Malta is one") from None
+    return value
+
+
+def _money(value: str) -> str:
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f'{value!r} is no amount; write a decimal in quotes, as in "20.00"') from None
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError("an amount is above zero")
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(_duration)]
+Moment = Annotated[Instant, BeforeValidator(_moment)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Money = Annotated[str, AfterValidator(_money)]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+PlayerChannel = Literal["popup", "email", "push", "telegram", "sms"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RandomTag(Part):
+    """Codes drawn from an alphabet, every one equally likely."""
+
+    type: Literal["random"]
+    alphabet: str = LIKELY_ALPHABET
+    length: int = Field(8, ge=1, le=64)
+    expected_codes: int | None = Field(None, ge=1)
+
+
+class PatternTag(Part):
+    """Codes of a fixed shape: each `#` is drawn from the alphabet, everything else stands as written."""
+
+    type: Literal["pattern"]
+    pattern: str = Field(min_length=1, max_length=64)
+    alphabet: str = LIKELY_ALPHABET
+    expected_codes: int | None = Field(None, ge=1)
+
+
+LabelTag = Annotated[RandomTag | PatternTag, Field(discriminator="type")]
+
+
+class CodeTerms(Part):
+    label_tag: str
+    valid_for: Duration | None = None
+    valid_from: Literal["issued", "sent", "shown"] = "issued"
+    max_redemptions: int | None = Field(1, ge=1)
+    holder_only: bool = True
+
+
+class RedemptionTerms(Part):
+    match: tuple[Literal["code", "player"], ...] = ("code", "player")
+    min_deposit: dict[Currency, Money] = {}
+    max_deposit: dict[Currency, Money] = {}
+    payment_methods: tuple[str, ...] = ()
+    deposit_index: tuple[int, ...] = ()
+    per_player: int | None = Field(None, ge=1)
+
+
+class Rule(Part):
+    """One event-condition-action rule of a journey."""
+
+    on: Literal["code.issued", "client_action", "code.redeemed"]
+    action: str | None = None
+    after: Duration = 0
+    unless: tuple[Literal["code.shown", "code.redeemed"], ...] = ()
+    send: tuple[PlayerChannel, ...] = ()
+    when_shown: str | None = None
+    call: str | None = None
+    body: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Rule:
+        if bool(self.send) == bool(self.call):
+            raise ValueError("a rule either sends or calls: give it `send` or `call`, not both")
+        if self.on == "client_action" and not self.action:
+            raise ValueError('`on = "client_action"` needs the `action` to wait for, as in action = "CODE_IS_SHOWN"')
+        if self.action and self.on != "client_action":
+            raise ValueError('`action` belongs to `on = "client_action"`')
+        if self.body is not None and not self.call:
+            raise ValueError("`body` belongs to `call`")
+        if self.when_shown is not None and "popup" not in self.send:
+            raise ValueError("`when_shown` belongs to a rule that sends the popup")
+        if len(set(self.send)) != len(self.send):
+            raise ValueError("a channel stands twice in `send`")
+        return self
+
+
+class Campaign(Part):
+    id: Identifier
+    name: str = ""
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    timezone: Zone = "UTC"
+    allow_external_codes: bool = False
+    min_ttl: Duration = 10 * MINUTE
+    label_tags: dict[Identifier, LabelTag]
+    code: CodeTerms
+    redemption: RedemptionTerms = RedemptionTerms()
+    templates: dict[PlayerChannel, dict[str, str]] = {}
+    journey: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Campaign:
+        if self.code.label_tag not in self.label_tags:
+            raise ValueError(
+                f"[code] label_tag = {self.code.label_tag!r}, but there is no [label_tags.{self.code.label_tag}]"
+            )
+        if self.starts_at is not None and self.ends_at is not None and self.starts_at >= self.ends_at:
+            raise ValueError("ends_at is not after starts_at")
+        return self
+
+
+def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], str]) -> Campaign:
+    """The campaign that a TOML file describes, its template files read in.
+
+    Args:
+        source: the file's text; name: what to call it in errors.
+        read_template: gives the text of a file under the templates folder, or raises OSError.
+
+    Raises:
+        CampaignError: with every fault, each with its line.
+    """
+    try:
+        values = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as exc:
+        line = re.search(r"at line (\d+)", str(exc))
+        raise CampaignError(name, [Fault("", f"no TOML: {exc}", int(line[1]) if line else None)]) from exc
+    lines = lines_of(source)
+    faults: list[Fault] = []
+    _inline_templates(values, read_template, faults)
+    campaign = _validated(values, faults)
+    if campaign is None or faults:
+        raise CampaignError(name, [Fault(f.pointer, f.reason, line_for(_path(f.pointer), lines)) for f in faults])
+    return campaign
+
+
+def from_json(values: Mapping[str, Any], name: str) -> Campaign:
+    """The campaign of a stored or posted document, its templates inline already.
+
+    Raises:
+        CampaignError: with every fault, each with its JSON pointer.
+    """
+    faults: list[Fault] = []
+    campaign = _validated(values, faults)
+    if campaign is None:
+        raise CampaignError(name, faults)
+    return campaign
+
+
+def _validated(values: Mapping[str, Any], faults: list[Fault]) -> Campaign | None:
+    try:
+        return Campaign.model_validate(values)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_input=False):
+            # pydantic puts the name of the union's branch into the path; it is no key of the document.
+            loc = tuple(part for part in error["loc"] if part not in ("random", "pattern", "[key]"))
+            reason = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+            faults.append(Fault("".join(f"/{part}" for part in loc), reason))
+        return None
+
+
+def _inline_templates(values: dict[str, Any], read: Callable[[PurePosixPath], str], faults: list[Fault]) -> None:
+    templates = values.get("templates")
+    for channel, template in templates.items() if isinstance(templates, dict) else ():
+        keys = TEMPLATE_KEYS.get(channel)
+        if keys is None or not isinstance(template, dict):
+            continue  # the shape itself is wrong, which validation says better
+        for key, value in template.items():
+            pointer = f"/templates/{channel}/{key}"
+            if key not in keys:
+                faults.append(Fault(pointer, f"unknown key; a {channel} template has {', '.join(keys)}"))
+            elif isinstance(value, str) and TEMPLATE_FILE.fullmatch(value):
+                template[key] = _read(value, read, pointer, faults)
+
+
+def _read(value: str, read: Callable[[PurePosixPath], str], pointer: str, faults: list[Fault]) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        faults.append(Fault(pointer, "template files lie under the templates folder"))
+        return ""
+    try:
+        return read(path)
+    except (OSError, UnicodeDecodeError) as exc:
+        why = getattr(exc, "strerror", None) or "not UTF-8"
+        faults.append(Fault(pointer, f"the template file {value!r} cannot be read: {why}"))
+        return ""
+
+
+def _path(pointer: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in pointer.split("/")[1:]]
+
+
+assert set(TEMPLATE_KEYS) == set(PLAYER_CHANNELS)  # noqa: S101 - two lists of one thing

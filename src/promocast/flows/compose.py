@@ -1,0 +1,129 @@
+"""From a claimed delivery to a message: may it be sent at all, to which address, with what words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from liquid.exceptions import LiquidError
+
+from promocast import jobs
+from promocast.campaign import journey
+from promocast.campaign.document import Rule
+from promocast.campaign.journey import CodeFacts
+from promocast.flows.versions import Version
+from promocast.ledger.codes import Code
+from promocast.ledger.deliveries import Claimed
+from promocast.ledger.players import Player
+from promocast.model import Address, Instant, Message, Rejected, rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """All that is known of one claimed delivery, read in the transaction that claimed it."""
+
+    delivery: Claimed
+    code: Code
+    version: Version
+    player: Player | None
+    event: tuple[str, Instant, dict[str, Any]]  # type, at, data
+
+    @property
+    def rule(self) -> Rule:
+        return self.version.campaign.journey[self.delivery.rule]
+
+
+def withheld(dossier: Dossier, now: Instant) -> str | None:
+    """Why this delivery must not be sent, if it must not. Calls to systems pass everything but the rule's `unless`."""
+    code = dossier.code
+    facts = CodeFacts(code.shown_at, code.revoked_at, code.expires_at, code.redeemed, code.max_redemptions)
+    if reason := journey.withheld(dossier.rule, facts):
+        return reason
+    if dossier.delivery.channel == "call":
+        return None
+    if reason := journey.dead(facts, now, dossier.version.campaign.min_ttl):
+        return reason
+    player = dossier.player
+    if player is None:
+        return None
+    if player.excluded(now):
+        return "player_excluded"
+    if not player.consents.get(dossier.delivery.channel, True):
+        return "opted_out"
+    return None
+
+
+def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:
+    """(adapter, message), or why none can be made: no such address, or a template that fails on these values."""
+    delivery, code, campaign = dossier.delivery, dossier.code, dossier.version.campaign
+    try:
+        adapter, address = _address(dossier)
+        content = _content(dossier, key)
+    except LookupError:
+        return Rejected("no_address", address_dead=False)
+    except LiquidError as exc:
+        return Rejected(f"template: {type(exc).__name__}", address_dead=False)
+    return adapter, Message(
+        key=key,
+        channel=delivery.channel,
+        campaign=campaign.id,
+        address=address,
+        content=content,
+        player_id=code.player_id or "",
+        code=code.code,
+        locale=_locale(dossier),
+        when_shown=dossier.rule.when_shown,
+        expires_at=code.expires_at,
+    )
+
+
+def _address(dossier: Dossier) -> tuple[str, Address]:
+    if dossier.delivery.channel == "call":
+        return "call", str(dossier.rule.call)
+    return jobs.address_at(dossier.code.recipient, dossier.delivery.channel, dossier.delivery.slot)
+
+
+def _content(dossier: Dossier, key: str) -> dict[str, str]:
+    values = _values(dossier)
+    if dossier.delivery.channel != "call":
+        return dossier.version.templates.render(dossier.delivery.channel, values)
+    body = dossier.version.templates.body(dossier.delivery.rule, values)
+    return {"body": _event_body(dossier, key) if body is None else body}
+
+
+def _values(dossier: Dossier) -> dict[str, Any]:
+    code, campaign = dossier.code, dossier.version.campaign
+    type_, at, data = dossier.event
+    recipient = code.recipient
+    return {
+        "label": {**code.labels, campaign.code.label_tag: code.code},
+        "player": {
+            **recipient.get("attributes", {}),
+            "id": code.player_id,
+            "locale": _locale(dossier),
+            "timezone": recipient.get("timezone"),
+        },
+        "event": {**data, "type": type_, "at": rfc3339(at), "code": code.code},
+        "campaign": {"id": campaign.id, "name": campaign.name},
+    }
+
+
+def _event_body(dossier: Dossier, key: str) -> str:
+    """A call's body where the rule has none of its own: {type, timestamp, data}. `sequence` grows per code."""
+    type_, at, data = dossier.event
+    code = dossier.code
+    body = {
+        "delivery_id": key,
+        "code": code.code,
+        "campaign": code.campaign_id,
+        "player_id": code.player_id,
+        "sequence": dossier.delivery.event_id or 0,
+        **data,
+    }
+    return orjson.dumps({"type": type_, "timestamp": rfc3339(at), "data": body}).decode()
+
+
+def _locale(dossier: Dossier) -> str | None:
+    locale = dossier.code.recipient.get("locale")
+    return locale or (dossier.player.locale if dossier.player else None)

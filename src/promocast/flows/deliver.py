@@ -1,0 +1,219 @@
+"""Deliver: claim, send many at once, record what has arrived. Two transactions' worth of work in one:
+
+    [tx: close what has arrived, claim what there are free slots for] -> gate, render, send on the event loop -> ...
+
+No more is claimed than there are free slots, so what a crash leaves unknown is what was in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from promocast import retry
+from promocast.campaign import journey
+from promocast.errors import LedgerUnavailable
+from promocast.flows import compose, outcomes
+from promocast.flows.compose import Dossier
+from promocast.flows.outcomes import Policy
+from promocast.flows.versions import Versions
+from promocast.ledger import Connection, Ledger, codes, deliveries, events, players
+from promocast.ledger.deliveries import Claimed, Closing
+from promocast.ledger.events import Event
+from promocast.model import PLAYER_CHANNELS, SECOND, Channel, Clock, Failed, Instant, Outcome, Rejected
+from promocast.observe import log
+
+# Between two looks whether the ledger is back, in seconds.
+LEDGER_PAUSE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What delivering needs. `adapters` has those configured; once `stopping` is set nothing more is claimed."""
+
+    ledger: Ledger
+    ledger_id: str
+    versions: Versions
+    adapters: Mapping[str, Channel]
+    endpoints: frozenset[str]
+    policies: Mapping[str, Policy]
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    jitter: retry.Jitter
+    stopping: threading.Event
+    stop_grace: int
+
+
+def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
+    """Send those of `ids` that are due and nobody else's, as many at once as the channel has slots.
+
+    Returns when all of them are closed, or when `desk.stopping` is set and what was in flight has landed or its grace
+    has ended; what was not claimed by then stays due.
+    """
+    policy = desk.policies[channel]
+    waiting, flight = deque(ids), _Flight()
+    closings: list[Closing] = []
+    while waiting or flight.open or closings:
+        taken = [waiting.popleft() for _ in range(min(policy.slots - len(flight.open), len(waiting)))]
+        dossiers = _turn(desk, channel, closings, taken)
+        closings = []
+        for dossier in dossiers:
+            _launch(desk, flight, dossier, closings)
+        if desk.stopping.is_set():
+            closings += _last_landings(desk, flight)
+            waiting.clear()
+        elif flight.open and not closings:
+            closings = [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(None)]
+
+
+def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> list[Dossier]:
+    """One transaction: record what has arrived, claim what comes next. A ledger that is away is waited for: what has
+    arrived is known nowhere else."""
+    while True:
+        try:
+            with desk.ledger.begin() as conn:
+                _record(desk, conn, closings, desk.clock())
+                return _claim(desk, conn, channel, ids)
+        except LedgerUnavailable:
+            log.warning("ledger_unavailable", channel=channel, unrecorded=len(closings))
+            if desk.stopping.wait(LEDGER_PAUSE):
+                raise
+
+
+def _record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
+    closed = deliveries.close(conn, closings, now)
+    sent = [c.delivery for c in closings if c.state == "sent" and c.delivery.id in closed]
+    if sent:
+        events.append(conn, Event("delivery.sent", now, subjects=sorted(delivery.id for delivery in sent)))
+        _anchor(desk, conn, {d.code_id for d in sent if d.channel in PLAYER_CHANNELS}, now)
+    late = len(closings) - len(closed)
+    if late:
+        log.warning("late_outcomes", count=late)
+
+
+def _anchor(desk: Desk, conn: Connection, code_ids: set[int], now: Instant) -> None:
+    """Where a code's life begins when it is first sent, it begins now. Other codes are not written on a send."""
+    for code in codes.by_ids(conn, sorted(code_ids)).values():
+        campaign = desk.versions.get(conn, code.campaign_id, code.campaign_version).campaign
+        if campaign.code.valid_from == "sent" and codes.mark_sent(conn, [code.id], now):
+            codes.set_expiry(conn, [code.id], journey.expiry(campaign, now))
+
+
+def _claim(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> list[Dossier]:
+    """Claim, and read all that sending needs. What must not be sent is closed here, in the same transaction."""
+    if not ids:
+        return []
+    policy, now = desk.policies[channel], desk.clock()
+    claimed = deliveries.claim(
+        conn,
+        ids,
+        now=now,
+        lease_until=now + policy.lease,
+        resends=policy.resends,
+        max_attempts=policy.max_attempts,
+    )
+    dossiers = _dossiers(desk, conn, claimed)
+    withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
+    _record(desk, conn, [_withheld(d.delivery, why) for d in dossiers if (why := withheld[d.delivery.id])], now)
+    return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]]
+
+
+def _withheld(delivery: Claimed, why: str) -> Closing:
+    """A delivery that must not be sent (again): skipped, unless an earlier attempt may have arrived all the same."""
+    return Closing(delivery, "unknown" if delivery.unknowns else "skipped", why, counts=False)
+
+
+def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
+    known = codes.by_ids(conn, sorted({delivery.code_id for delivery in claimed}))
+    holders = players.by_ids(conn, sorted({code.player_id for code in known.values() if code.player_id}))
+    causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
+    found = []
+    for delivery in claimed:
+        code = known[delivery.code_id]
+        version = desk.versions.get(conn, code.campaign_id, code.campaign_version)
+        event = causes[delivery.event_id] if delivery.event_id else ("code.issued", code.issued_at, {})
+        found.append(Dossier(delivery, code, version, holders.get(code.player_id or ""), event))
+    return found
+
+
+def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing]) -> None:
+    made = compose.message(dossier, key_of(desk.ledger_id, dossier.delivery.id))
+    if isinstance(made, Rejected):
+        closings.append(_closing(desk, dossier, made))
+        return
+    adapter, message = made
+    channel = desk.adapters.get(adapter)
+    if channel is None or (adapter == "call" and message.address not in desk.endpoints):
+        closings.append(Closing(dossier.delivery, "skipped", "not_configured", counts=False))
+        return
+    flight.launch(desk.loop, dossier, channel.send(message))
+
+
+def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
+    """What still lands within the grace of a stop; the rest may or may not have been sent."""
+    closings = []
+    deadline = desk.clock() + desk.stop_grace
+    while flight.open and (left := deadline - desk.clock()) > 0:
+        closings += [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(left / SECOND)]
+    for dossier, future in flight.open.values():
+        future.cancel()
+        closings.append(_closing(desk, dossier, Failed("stopped", maybe_sent=True)))
+    flight.open.clear()
+    return closings
+
+
+def _closing(desk: Desk, dossier: Dossier, outcome: Outcome) -> Closing:
+    return outcomes.closing(
+        dossier.delivery,
+        outcome,
+        desk.policies[dossier.delivery.channel],
+        ends_at=dossier.code.expires_at,
+        now=desk.clock(),
+        jitter=desk.jitter,
+    )
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is under way: each delivery's future, and their ids in the order in which they arrive."""
+
+    open: dict[int, tuple[Dossier, Future[Outcome]]] = field(default_factory=dict)
+    arrived: SimpleQueue[int] = field(default_factory=SimpleQueue)
+
+    def launch(self, loop: asyncio.AbstractEventLoop, dossier: Dossier, sending: Coroutine[Any, Any, Outcome]) -> None:
+        delivery_id = dossier.delivery.id
+        future = asyncio.run_coroutine_threadsafe(sending, loop)
+        self.open[delivery_id] = (dossier, future)
+        future.add_done_callback(lambda _: self.arrived.put(delivery_id))
+
+    def landed(self, wait: float | None) -> list[tuple[Dossier, Outcome]]:
+        """All that has arrived, once anything has; nothing where `wait` seconds pass without."""
+        try:
+            ids = [self.arrived.get(timeout=wait)]
+        except Empty:
+            return []
+        while not self.arrived.empty():
+            ids.append(self.arrived.get_nowait())
+        return [(dossier, _outcome_of(future)) for dossier, future in map(self.open.pop, ids)]
+
+
+def _outcome_of(future: Future[Outcome]) -> Outcome:
+    """An adapter raises nothing by contract. One that does, perhaps somebody else's, has hidden whether it sent."""
+    if future.cancelled():
+        return Failed("stopped", maybe_sent=True)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    log.error("adapter_raised", error=type(error).__name__)
+    return Failed(f"raised {type(error).__name__}", maybe_sent=True)
+
+
+def key_of(ledger_id: str, delivery_id: int) -> str:
+    """What a delivery is called outside: the same on every attempt, unique over all ledgers, and without a dot."""
+    return f"d-{ledger_id}-{delivery_id}"

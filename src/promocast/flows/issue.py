@@ -1,0 +1,221 @@
+"""Issue: accept a job into the ledger, then give each of its recipients a code and plan what its journey sends.
+
+Two transactions, so that a job is recorded whole before anything else is done with it: what is accepted is issued even
+if this process dies in between, and issued once however often it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from promocast import jobs
+from promocast.campaign import journey, label_tags
+from promocast.errors import Conflict, InputError, UnknownCampaign
+from promocast.flows import Ring
+from promocast.flows.versions import Version, Versions
+from promocast.jobs import IssueJob
+from promocast.ledger import (
+    Connection,
+    Ledger,
+    campaigns,
+    codes,
+    deliveries,
+    deposits,
+    events,
+    inbox,
+    players,
+    requests,
+)
+from promocast.ledger.codes import NewCode
+from promocast.ledger.deliveries import NewDelivery
+from promocast.ledger.events import Event
+from promocast.ledger.requests import Part
+from promocast.model import Clock, Instant, RandomBytes
+
+# An alphabet in which most draws are taken needs many; one in which all are taken never ends.
+MOST_DRAWS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the producer is told. `part_id` is None where this part was accepted before."""
+
+    request_id: str
+    accepted: int
+    rejected: list[dict[str, Any]]
+    part_id: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"request_id": self.request_id, "accepted": self.accepted, "rejected": self.rejected}
+
+
+def accept(ledger: Ledger, job: IssueJob, now: Instant, *, whole: bool = False) -> Accepted:
+    """Record a part of a request. The same part again is answered as the first time.
+
+    Args:
+        whole: the part is all of its request: the same request_id with another body is refused.
+
+    Raises:
+        UnknownCampaign: no such campaign is in force.
+        Conflict: the request_id belongs to another campaign, or (`whole`) to another body.
+    """
+    answer: dict[str, Any] = {
+        "accepted": len(job.recipients),
+        "rejected": [rejection.as_json() for rejection in job.rejected],
+    }
+    recipients = [(recipient.player_id, recipient.stored()) for recipient in job.recipients]
+    with ledger.begin() as conn:
+        current = campaigns.in_force(conn, job.campaign)
+        if current is None:
+            raise UnknownCampaign(job.campaign)
+        request_id, campaign_id, is_new = requests.open_request(conn, job.request_id, job.campaign, now)
+        if not is_new:
+            told = requests.answer(conn, request_id, job.digest)
+            if told is not None:
+                return Accepted(job.request_id, told["accepted"], told["rejected"], None)
+            if whole:
+                raise Conflict("request_id_reused", f"Request {job.request_id!r} was made before, with another body.")
+            if campaign_id != job.campaign:
+                detail = f"Request {job.request_id!r} belongs to campaign {campaign_id!r}."
+                raise Conflict("other_campaign", detail)
+        part_id = requests.add_part(conn, request_id, current.version, job.digest, recipients, answer, now)
+        if part_id is None:  # the same part, at the same time
+            told = requests.answer(conn, request_id, job.digest) or answer
+            return Accepted(job.request_id, told["accepted"], told["rejected"], None)
+    return Accepted(job.request_id, answer["accepted"], answer["rejected"], part_id)
+
+
+def accept_message(ledger: Ledger, values: Any, now: Instant) -> int | None:
+    """A job from the queue: the row id of its part, or None where there is nothing new to issue.
+
+    A job that cannot be understood goes to the inbox, whole. Raises only where the ledger does not answer.
+    """
+    try:
+        return accept(ledger, jobs.read_issue_job(values), now).part_id
+    except InputError as exc:
+        detail = "; ".join([exc.detail, *(f"{fault.pointer}: {fault.reason}" for fault in exc.faults)])
+        with ledger.begin() as conn:
+            inbox.put(conn, "job", exc.reason, detail, jobs.as_bytes(values), now)
+        return None
+
+
+def issue_part(
+    ledger: Ledger, part_id: int, *, versions: Versions, clock: Clock, random: RandomBytes, ring: Ring
+) -> int:
+    """Issue the codes of an accepted part, plan their deliveries, and ring for those that are due; how many codes.
+
+    Repeating it issues nothing further: (request, player) is unique in the ledger.
+    """
+    with ledger.begin() as conn:
+        part = requests.part(conn, part_id)
+        if part is None or part.issued_at is not None:
+            return 0
+        now = clock()
+        version = versions.get(conn, part.campaign_id, part.campaign_version)
+        open_to, refused = _admissible(conn, part, version, now)
+        issued, without = _record_codes(conn, part, version, open_to, random, now)
+        refused += [{"player_id": player_id, "reason": "no_code_left"} for player_id in without]
+        planned = _plan(conn, version, issued, now)
+        woken = deposits.wake(conn, [new.folded for new in issued.values()], now)
+        if issued:
+            events.append(conn, Event("code.issued", now, part.campaign_id, subjects=sorted(issued)))
+        requests.mark_issued(conn, part.id, refused, now)
+    ring_planned(ring, planned, now)
+    if woken:
+        ring(jobs.VERIFY, woken)
+    return len(issued)
+
+
+def _admissible(
+    conn: Connection, part: Part, version: Version, now: Instant
+) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """The recipients who may be given a code, and those who may not, with the reason."""
+    if version.campaign.ends_at is not None and now >= version.campaign.ends_at:
+        return [], [{"player_id": player_id, "reason": "campaign_ended"} for player_id, _ in part.recipients]
+    known = players.by_ids(conn, [player_id for player_id, _ in part.recipients])
+    excluded = {player_id for player_id, player in known.items() if player.excluded(now)}
+    return (
+        [(player_id, stored) for player_id, stored in part.recipients if player_id not in excluded],
+        [{"player_id": player_id, "reason": "player_excluded"} for player_id in sorted(excluded)],
+    )
+
+
+def _record_codes(
+    conn: Connection,
+    part: Part,
+    version: Version,
+    recipients: Sequence[tuple[str, str]],
+    random: RandomBytes,
+    now: Instant,
+) -> tuple[dict[int, NewCode], list[str]]:
+    """Draw and record a code for each recipient, drawing again for those whose code somebody else has.
+
+    ({row id: code}, the players for whom no free code was found).
+    """
+    terms = version.campaign.code
+    anchor = now if terms.valid_from == "issued" else None
+    issued: dict[int, NewCode] = {}
+    missing = dict(recipients)
+    for player_id in codes.issued_to(conn, part.request_id, list(missing)):
+        del missing[player_id]
+    for _ in range(MOST_DRAWS):
+        if not missing:
+            break
+        drawn = _drawn(version, list(missing.items()), random)
+        recorded = codes.record(
+            conn,
+            list(drawn.values()),
+            campaign_id=part.campaign_id,
+            campaign_version=part.campaign_version,
+            request_id=part.request_id,
+            expires_at=journey.expiry(version.campaign, anchor),
+            max_redemptions=terms.max_redemptions,
+            now=now,
+        )
+        for player_id, code_id in recorded.items():
+            issued[code_id] = drawn[player_id]
+            del missing[player_id]
+    return issued, list(missing)
+
+
+def _drawn(version: Version, recipients: Sequence[tuple[str, str]], random: RandomBytes) -> dict[str, NewCode]:
+    """{player: a freshly drawn code}"""
+    tags = version.campaign.label_tags
+    own = version.campaign.code.label_tag
+    drawn = label_tags.draw(tags[own], len(recipients), random)
+    others = {name: label_tags.draw(tag, len(recipients), random) for name, tag in tags.items() if name != own}
+    new = {}
+    for i, (code, (player_id, stored)) in enumerate(zip(drawn, recipients, strict=True)):
+        labels = orjson.dumps({name: values[i] for name, values in others.items()}).decode() if others else None
+        new[player_id] = NewCode(code, label_tags.fold(code), player_id, stored, labels)
+    return new
+
+
+def _plan(
+    conn: Connection, version: Version, issued: dict[int, NewCode], now: Instant
+) -> list[tuple[str, int, Instant]]:
+    new: list[NewDelivery] = []
+    for code_id, code in issued.items():
+        counts = address_counts(orjson.loads(code.recipient))
+        wanted = journey.plan(version.campaign, "code.issued", counts)
+        new.extend(NewDelivery(code_id, p.rule, p.channel, p.slot, now + p.after) for p in wanted)
+    return deliveries.plan(conn, new, now)
+
+
+def address_counts(recipient: dict[str, Any]) -> dict[str, int]:
+    """{channel: how many addresses} of a stored recipient."""
+    return {channel: len(jobs.addresses_on(recipient, channel)) for channel in recipient.get("addresses", {})}
+
+
+def ring_planned(ring: Ring, planned: Sequence[tuple[str, int, Instant]], now: Instant) -> None:
+    """Ring for those of the planned deliveries that are due at once; the sweeper will for the others."""
+    due: dict[str, list[int]] = {}
+    for channel, delivery_id, due_at in planned:
+        if due_at <= now:
+            due.setdefault(channel, []).append(delivery_id)
+    for channel, ids in due.items():
+        ring(f"deliver.{channel}", ids)

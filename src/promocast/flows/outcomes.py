@@ -1,0 +1,73 @@
+"""What an outcome makes of a delivery: pure, and the only place that decides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from promocast import retry
+from promocast.ledger.deliveries import Claimed, Closing
+from promocast.model import Deferred, Failed, Halted, Instant, Outcome, Rejected, Sent
+from promocast.settings import LONGEST_LIFE_OF_A_CALL, UnknownPolicy
+
+_RESENDS: Final[dict[UnknownPolicy, int]] = {"resend": 1_000_000, "once": 1, "wait": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a channel sends: `slots` at a time, each under a lease of `lease` ms, and what follows when it goes wrong."""
+
+    slots: int
+    lease: int
+    max_attempts: int
+    unknown: UnknownPolicy
+    unknown_after: int
+
+    @property
+    def resends(self) -> int:
+        """How often a delivery may be repeated although the provider may have it."""
+        return _RESENDS[self.unknown]
+
+    def may_resend(self, attempts: int, unknowns: int) -> bool:
+        return unknowns <= self.resends and attempts < self.max_attempts
+
+
+def closing(
+    delivery: Claimed, outcome: Outcome, policy: Policy, *, ends_at: Instant | None, now: Instant, jitter: retry.Jitter
+) -> Closing:
+    """The delivery's next state.
+
+    Args:
+        ends_at: when the code ends; a later time to try again would come to nothing.
+    """
+    if delivery.channel == "call":
+        ends_at = delivery.planned_at + LONGEST_LIFE_OF_A_CALL
+    match outcome:
+        case Sent(ref):
+            return Closing(delivery, "sent", ref=ref)
+        case Rejected(why):
+            return Closing(delivery, "rejected", why)
+        case Deferred(until, why):
+            return _again(delivery, why, until, ends_at, counts=False)
+        case Halted(why):
+            return _again(delivery, why, now + retry.PROBE_AFTER_HALT, ends_at, counts=False)
+        case Failed(why, maybe_sent=True):
+            return unknown(delivery, why, policy, now=now, jitter=jitter)
+        case Failed(why):
+            if delivery.attempts >= policy.max_attempts:
+                return Closing(delivery, "exhausted", why, history="failed")
+            return _again(delivery, why, retry.next_due(now, delivery.attempts, jitter), ends_at, counts=True)
+
+
+def unknown(delivery: Claimed, why: str, policy: Policy, *, now: Instant, jitter: retry.Jitter) -> Closing:
+    """The provider may or may not have it: repeat it if the policy allows, else wait for evidence."""
+    if policy.may_resend(delivery.attempts, delivery.unknowns + 1):
+        due_at = retry.next_due(now, delivery.attempts, jitter)
+    else:
+        due_at = now + policy.unknown_after
+    return Closing(delivery, "unknown", why, due_at=due_at, unknown=True, history="unknown")
+
+
+def _again(delivery: Claimed, why: str, until: Instant, ends_at: Instant | None, *, counts: bool) -> Closing:
+    due_at = until if ends_at is None else min(until, ends_at)
+    return Closing(delivery, "planned", why, due_at=due_at, counts=counts, history="failed" if counts else None)

@@ -1,0 +1,193 @@
+"""Show: a code was seen. The player's browser says so by a client action, a CRM by "save the code".
+
+Only a client action moves journeys on; what a CRM reports never does, or the two would call each other in a circle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promocast.campaign import journey
+from promocast.campaign.label_tags import fold
+from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
+from promocast.flows import Ring
+from promocast.flows.issue import address_counts, ring_planned
+from promocast.flows.versions import Version, Versions
+from promocast.jobs import VERIFY
+from promocast.ledger import Connection, Ledger, campaigns, codes, deliveries, deposits, events, inbox
+from promocast.ledger.codes import Code
+from promocast.ledger.deliveries import NewDelivery
+from promocast.ledger.events import Event
+from promocast.model import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAction:
+    """A player's action on the website. `eid` is the sender's own id of it: a second one of that id is the same."""
+
+    eid: str
+    action: str
+    code: str
+    player_id: str | None
+    occurred_at: Instant | None
+    body: bytes
+
+
+def client_action(ledger: Ledger, action: ClientAction, now: Instant, *, versions: Versions, ring: Ring) -> Code | None:
+    """Record a client action: the code is shown, and the journey's rules for the action are planned.
+
+    None where it changed nothing: the same `eid` came before, or no such code is recorded, in which case the action
+    is kept in the inbox.
+
+    Raises:
+        Conflict: the code is another player's. That is recorded, and starts no clock.
+    """
+    planned: list[tuple[str, int, Instant]] = []
+    conflict: Conflict | None = None
+    with ledger.begin() as conn:
+        code = codes.by_folded(conn, [fold(action.code)], lock=True).get(fold(action.code))
+        if code is None:
+            detail = f"client action {action.action} for a code that is not recorded"
+            inbox.put(conn, "client_action", "unknown_code", detail, action.body, now, action.player_id)
+            return None
+        anothers = _is_anothers(code, action.player_id)
+        data = {"action": action.action, "player_id": action.player_id, "refused": "other_player" if anothers else None}
+        event = Event("client_action", now, code.campaign_id, code.id, {k: v for k, v in data.items() if v})
+        event_id = events.append_once(conn, event, f"client_action:{action.eid}")
+        if event_id is None:
+            return None
+        if anothers:
+            conflict = _another_players()
+        else:
+            version = versions.get(conn, code.campaign_id, code.campaign_version)
+            mark_shown(conn, code, version, now)
+            planned = _plan(conn, code, version, action.action, event_id, now)
+    if conflict is not None:
+        raise conflict
+    ring_planned(ring, planned, now)
+    return code
+
+
+def saved(
+    ledger: Ledger,
+    text: str,
+    now: Instant,
+    *,
+    versions: Versions,
+    ring: Ring,
+    player_id: str | None = None,
+    campaign_id: str | None = None,
+    key_campaign_id: str | None = None,
+) -> Code:
+    """What a CRM saves: one of our codes, which is then shown, or one of its own, where a campaign takes those.
+
+    Args:
+        campaign_id, key_campaign_id: the campaign that the body names, and that the API key is bound to.
+
+    Raises:
+        Conflict: the code is another player's.
+        UnknownCampaign, NotFound, InputError: it is not ours, and no campaign, or more than one, could take it.
+    """
+    folded = fold(text)
+    if not folded:
+        raise InputError("invalid_code", "A code has at least one letter or digit.")
+    woken: list[str] = []
+    with ledger.begin() as conn:
+        code = codes.by_folded(conn, [folded], lock=True).get(folded)
+        if code is None:
+            wanted = campaign_id or key_campaign_id
+            code, woken = _record_external(conn, text.strip(), folded, wanted, player_id, versions, now)
+        anothers = _is_anothers(code, player_id)
+        if anothers:
+            data = {"refused": "other_player", "player_id": player_id}
+            events.append(conn, Event("code.report_refused", now, code.campaign_id, code.id, data))
+        else:
+            if code.player_id is None and player_id is not None:
+                codes.bind(conn, code.id, player_id)
+            mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
+            code = codes.by_ids(conn, [code.id])[code.id]
+    if woken:
+        ring(VERIFY, woken)
+    if anothers:
+        raise _another_players()
+    return code
+
+
+def mark_shown(conn: Connection, code: Code, version: Version, now: Instant) -> None:
+    """Set the anchor, once; where it starts the code's life, set its end."""
+    if not codes.mark_shown(conn, code.id, now):
+        return
+    if version.campaign.code.valid_from == "shown":
+        codes.set_expiry(conn, [code.id], journey.expiry(version.campaign, now))
+    events.append(conn, Event("code.shown", now, code.campaign_id, code.id))
+
+
+def _plan(
+    conn: Connection, code: Code, version: Version, action: str, event_id: int, now: Instant
+) -> list[tuple[str, int, Instant]]:
+    counts = address_counts(code.recipient)
+    new = [
+        NewDelivery(code.id, p.rule, p.channel, p.slot, now + p.after, event_id=event_id, event_key=action)
+        for p in journey.plan(version.campaign, "client_action", counts, action)
+    ]
+    return deliveries.plan(conn, new, now)
+
+
+def _record_external(
+    conn: Connection,
+    text: str,
+    folded: str,
+    campaign_id: str | None,
+    player_id: str | None,
+    versions: Versions,
+    now: Instant,
+) -> tuple[Code, list[str]]:
+    version = _external_campaign(conn, campaign_id, versions)
+    campaign = version.campaign
+    anchor = now if campaign.code.valid_from == "issued" else None
+    code_id = codes.record_external(
+        conn,
+        text,
+        folded,
+        campaign_id=campaign.id,
+        campaign_version=version.number,
+        player_id=player_id,
+        expires_at=journey.expiry(campaign, anchor),
+        max_redemptions=campaign.code.max_redemptions,
+        now=now,
+    )
+    if code_id is None:  # recorded by another request in this very moment
+        code = codes.by_folded(conn, [folded], lock=True)[folded]
+        return code, []
+    events.append(conn, Event("code.issued", now, campaign.id, code_id, {"external": True}))
+    return codes.by_ids(conn, [code_id])[code_id], deposits.wake(conn, [folded], now)
+
+
+def _external_campaign(conn: Connection, campaign_id: str | None, versions: Versions) -> Version:
+    """The campaign that an unknown code is recorded for."""
+    if campaign_id is not None:
+        current = campaigns.in_force(conn, campaign_id)
+        if current is None:
+            raise UnknownCampaign(campaign_id)
+        version = versions.get(conn, campaign_id, current.version)
+        if not version.campaign.allow_external_codes:
+            raise NotFound("unknown_code", f"Campaign {campaign_id!r} takes no codes but its own.")
+        return version
+    found = [versions.get(conn, current.id, current.version) for current in campaigns.all_in_force(conn)]
+    takers = [version for version in found if version.campaign.allow_external_codes]
+    if not takers:
+        raise NotFound("unknown_code", "No such code is recorded, and no campaign allows external codes.")
+    if len(takers) > 1:
+        names = ", ".join(sorted(version.campaign.id for version in takers))
+        raise InputError(
+            "ambiguous_campaign", f"Several campaigns allow external codes ({names}): name one in `campaign`."
+        )
+    return takers[0]
+
+
+def _is_anothers(code: Code, player_id: str | None) -> bool:
+    return player_id is not None and code.player_id is not None and code.player_id != player_id
+
+
+def _another_players() -> Conflict:
+    return Conflict("other_player", "The code is another player's.")

@@ -1,0 +1,100 @@
+"""Sweep: re-read the book and ring again for whatever is due. Two sweepers may run; they take different rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from promocast import jobs, retry
+from promocast.flows import Ring, outcomes
+from promocast.flows.outcomes import Policy
+from promocast.ledger import Ledger, codes, deliveries, deposits, events, requests
+from promocast.ledger.events import Event
+from promocast.model import Clock, Instant
+from promocast.settings import SweepSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one pass found."""
+
+    parts: int
+    deliveries: int
+    deposits: int
+    leases_ended: int
+    given_up: int
+    expired: int
+
+
+def sweep(
+    ledger: Ledger,
+    *,
+    settings: SweepSettings,
+    policies: Mapping[str, Policy],
+    clock: Clock,
+    jitter: retry.Jitter,
+    ring: Ring,
+    short: Callable[[str], bool],
+) -> Swept:
+    """One pass.
+
+    Args:
+        short: whether a queue's list is so short that ringing cannot pile up. The list, not the messages that
+            workers hold: what a dead worker had hoarded looks like work for minutes.
+    """
+    now = clock()
+    leases_ended = _end_leases(ledger, policies, now, jitter, settings.batch)
+    expired = _expire(ledger, now, settings.batch)
+    before = now - settings.ring_after
+    with ledger.read() as conn:
+        parts = requests.due(conn, before, settings.batch)
+        waiting = deliveries.due(conn, before, settings.batch)
+        unjudged = deposits.due(conn, before, settings.batch)
+    hopeless = [
+        d.id for d in waiting if d.state == "unknown" and not policies[d.channel].may_resend(d.attempts, d.unknowns)
+    ]
+    given_up = _give_up(ledger, hopeless, now)
+    kept = set(hopeless)
+    by_queue: dict[str, list[int | str]] = {jobs.ISSUE: [*parts], jobs.VERIFY: [*unjudged]}
+    for delivery in waiting:
+        if delivery.id not in kept:
+            by_queue.setdefault(f"deliver.{delivery.channel}", []).append(delivery.id)
+    for queue, ids in by_queue.items():
+        if ids and short(queue):
+            ring(queue, ids)
+    return Swept(len(parts), len(waiting), len(unjudged), leases_ended, given_up, expired)
+
+
+def _end_leases(ledger: Ledger, policies: Mapping[str, Policy], now: Instant, jitter: retry.Jitter, limit: int) -> int:
+    """A lease that ends with an open attempt: its sender died, and nobody knows what the provider has."""
+    with ledger.read() as conn:
+        if not deliveries.overdue_leases(conn, now, 1, lock=False):
+            return 0
+    with ledger.begin() as conn:
+        overdue = deliveries.overdue_leases(conn, now, limit)
+        closings = [outcomes.unknown(d, "lease_ended", policies[d.channel], now=now, jitter=jitter) for d in overdue]
+        return len(deliveries.close(conn, closings, now))
+
+
+def _give_up(ledger: Ledger, ids: list[int], now: Instant) -> int:
+    if not ids:
+        return 0
+    with ledger.begin() as conn:
+        return len(deliveries.give_up(conn, ids, now))
+
+
+def _expire(ledger: Ledger, now: Instant, limit: int) -> int:
+    """Record `code.expired` for codes whose end has come unused. The event gates nothing: times do."""
+    with ledger.read() as conn:
+        if not codes.any_ended(conn, now):
+            return 0
+    with ledger.begin() as conn:
+        ended = codes.take_expired(conn, now, limit)
+        unused = [
+            code
+            for code in ended
+            if code.revoked_at is None and (code.max_redemptions is None or code.redeemed < code.max_redemptions)
+        ]
+        for code in unused:
+            events.append(conn, Event("code.expired", code.expires_at or now, code.campaign_id, code.id))
+        return len(unused)

@@ -1,0 +1,278 @@
+"""Verify: which deposit redeems which code. Record what was told, then judge it under locks, once.
+
+Whoever judges holds, in this order: the deposits, their players, the codes by id. So of two deposits for one code, or
+two of one player, the second sees what the first has committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promocast import jobs
+from promocast.campaign import deposit as deposits_rules
+from promocast.campaign import journey, redemption
+from promocast.campaign.deposit import Deposit, Window
+from promocast.campaign.label_tags import fold
+from promocast.campaign.redemption import Candidate, Verdict
+from promocast.errors import InputError, LedgerError
+from promocast.flows import Ring
+from promocast.flows.issue import address_counts, ring_planned
+from promocast.flows.versions import Versions
+from promocast.ledger import Connection, Ledger, codes, deliveries, deposits, events, inbox, players
+from promocast.ledger.codes import Code
+from promocast.ledger.deliveries import NewDelivery
+from promocast.ledger.deposits import Recorded, Redemption
+from promocast.ledger.engine import lock_players
+from promocast.ledger.events import Event
+from promocast.model import Clock, Instant, rfc3339
+from promocast.money import written
+from promocast.settings import VerificationSettings
+
+
+def record(ledger: Ledger, told: Sequence[jobs.Deposit], now: Instant) -> list[str]:
+    """Record messages about deposits; the ids of those that are to be judged (again).
+
+    A message that contradicts what was approved before changes nothing and is kept in the inbox.
+    """
+    by_id: dict[str, list[jobs.Deposit]] = {}
+    for message in told:
+        by_id.setdefault(message.deposit_id, []).append(message)
+    with ledger.begin() as conn:
+        new = deposits.open_deposits(conn, [ms[0] for _, ms in sorted(by_id.items())], now)
+        changed = set(new)
+        known = deposits.hold(conn, sorted(by_id))
+        for deposit_id, messages in by_id.items():
+            later = messages[1:] if deposit_id in new else messages
+            if _retell(conn, known[deposit_id], later, now):
+                changed.add(deposit_id)
+    return sorted(changed)
+
+
+def _retell(conn: Connection, known: Recorded, later: Sequence[jobs.Deposit], now: Instant) -> bool:
+    """Add further messages to a recorded deposit; whether they say anything new."""
+    told, changed = known.messages, False
+    for message in later:
+        facts = message.facts()
+        if message.player_id != known.player_id or deposits_rules.contradicts(told, facts):
+            detail = f"deposit {message.deposit_id!r} was told before with another player, amount or currency"
+            body = message.model_dump_json(exclude_none=True).encode()
+            inbox.put(conn, "deposit", "conflict", detail, body, now, message.player_id)
+            continue
+        told, new = deposits_rules.added(told, facts)
+        changed = changed or new
+    if changed:
+        deposits.retell(conn, known.deposit_id, told, now)
+    return changed
+
+
+def record_message(ledger: Ledger, values: Any, now: Instant) -> list[str]:
+    """Deposits from the queue; the ids to judge. What cannot be understood goes to the inbox, one entry each.
+
+    Raises only where the ledger does not answer.
+    """
+    good: list[jobs.Deposit] = []
+    bad: list[tuple[Any, InputError]] = []
+    for raw in values if isinstance(values, list) else [values]:
+        try:
+            good.append(jobs.read_deposit(raw))
+        except InputError as exc:
+            bad.append((raw, exc))
+    if bad:
+        with ledger.begin() as conn:
+            for raw, error in bad:
+                detail = "; ".join(f"{fault.pointer}: {fault.reason}" for fault in error.faults)
+                inbox.put(conn, "deposit", error.reason, detail, jobs.as_bytes(raw), now)
+    return record(ledger, good, now) if good else []
+
+
+@dataclass(slots=True)
+class _Bench:
+    """What is held while a batch is judged; verdicts of the batch are reflected in it as they fall."""
+
+    conn: Connection
+    versions: Versions
+    terms: VerificationSettings
+    now: Instant
+    codes: dict[int, Code]
+    active: dict[tuple[str, str], int]
+    excluded: set[str]
+    planned: list[tuple[str, int, Instant]]
+
+    def quoted(self, deposit: Deposit) -> Candidate | None:
+        folded = fold(deposit.promo_code or "")
+        found = next((code for code in self.codes.values() if code.folded == folded), None)
+        return None if found is None else self._candidate(found, deposit)
+
+    def held(self, deposit: Deposit) -> list[Candidate]:
+        mine = [code for code in self.codes.values() if code.player_id == deposit.player_id]
+        mine.sort(key=lambda code: (code.issued_at, code.id), reverse=True)
+        return [self._candidate(code, deposit) for code in mine]
+
+    def _candidate(self, code: Code, deposit: Deposit) -> Candidate:
+        return Candidate(
+            code_id=code.id,
+            code=code.code,
+            campaign=self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign,
+            player_id=code.player_id,
+            issued_at=code.issued_at,
+            expires_at=code.expires_at,
+            revoked_at=code.revoked_at,
+            redeemed=code.redeemed,
+            max_redemptions=code.max_redemptions,
+            player_redemptions=self.active.get((deposit.player_id, code.campaign_id), 0),
+        )
+
+
+def judge(
+    ledger: Ledger, ids: Sequence[str], *, versions: Versions, terms: VerificationSettings, clock: Clock, ring: Ring
+) -> dict[str, dict[str, Any]]:
+    """Judge recorded deposits; {deposit id: verdict}. Judging again changes nothing unless something new was told."""
+    verdicts: dict[str, dict[str, Any]] = {}
+    with ledger.begin() as conn:
+        told = deposits.hold(conn, sorted(set(ids)))
+        window = Window(terms.occurred_before, terms.occurred_after)
+        believed = {
+            known.deposit_id: deposits_rules.believed(
+                known.deposit_id, known.player_id, known.messages, known.received_at, window
+            )
+            for known in told.values()
+        }
+        redeemed = deposits.redemption_of(conn, list(told))
+        bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
+        for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
+            known = told[deposit.deposit_id]
+            verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
+    ring_planned(ring, bench.planned, bench.now)
+    return verdicts
+
+
+def _open_bench(
+    conn: Connection,
+    batch: Sequence[Deposit],
+    redeemed: dict[str, Redemption],
+    versions: Versions,
+    terms: VerificationSettings,
+    now: Instant,
+) -> _Bench:
+    player_ids = sorted({deposit.player_id for deposit in batch})
+    lock_players(conn, player_ids)
+    quoted = sorted({fold(deposit.promo_code) for deposit in batch if deposit.promo_code is not None})
+    unquoted = sorted({deposit.player_id for deposit in batch if deposit.promo_code is None and deposit.approved})
+    held = codes.hold_for_judging(conn, quoted, unquoted, sorted(r.code_id for r in redeemed.values()))
+    return _Bench(
+        conn=conn,
+        versions=versions,
+        terms=terms,
+        now=now,
+        codes={code.id: code for code in held},
+        active=deposits.active_redemptions(conn, player_ids),
+        excluded={player.player_id for player in players.by_ids(conn, player_ids).values() if player.excluded(now)},
+        planned=[],
+    )
+
+
+def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redemption | None) -> dict[str, Any]:
+    before = known.verdict
+    if redeemed is not None:
+        if deposit.negated and redeemed.rolled_back_at is None and before is not None:
+            before = _roll_back(bench, deposit, redeemed, before)
+        return _keep(bench, deposit, before or {})
+    # A refusal stands, whatever else is told; only its undoing, or an approval after one, is news.
+    if (
+        before is not None
+        and before["result"] == "refused"
+        and before["reason"] != "not_approved"
+        and not deposit.negated
+    ):
+        return _keep(bench, deposit, before)
+    verdict = redemption.judge(
+        deposit,
+        bench.quoted(deposit) if deposit.promo_code is not None else None,
+        bench.held(deposit) if deposit.promo_code is None else [],
+        excluded=deposit.player_id in bench.excluded,
+        grace_until=deposit.received_at + bench.terms.grace,
+        now=bench.now,
+    )
+    if verdict.result == "accepted":
+        _redeem(bench, deposit, verdict)
+    elif verdict.result == "refused" and deposit.approved:
+        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id, "reason": verdict.reason}
+        events.append(bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
+    return _keep(
+        bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
+    )
+
+
+def _looks_for_code(bench: _Bench, deposit: Deposit, verdict: Verdict) -> bool:
+    """Whether the quoted code may still be recorded, which would change the verdict: also that of an undone deposit."""
+    unknown = verdict.code is None and not verdict.trace and deposit.promo_code is not None
+    return unknown and deposit.approved and bench.now < deposit.received_at + bench.terms.grace
+
+
+def _keep(bench: _Bench, deposit: Deposit, verdict: dict[str, Any], *, looks_for_code: bool = False) -> dict[str, Any]:
+    deposits.keep_verdict(
+        bench.conn,
+        deposit.deposit_id,
+        verdict,
+        bench.now,
+        due_at=deposit.received_at + bench.terms.grace if looks_for_code else None,
+        waits_for=fold(deposit.promo_code or "") if looks_for_code else None,
+    )
+    return verdict
+
+
+def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
+    code = bench.codes[verdict.code_id or 0]
+    if not codes.redeem(bench.conn, code.id):
+        raise LedgerError(f"Code {code.id} was judged redeemable under lock and is not.")
+    if code.player_id is None and codes.bind(bench.conn, code.id, deposit.player_id):
+        code = replace(code, player_id=deposit.player_id)
+    bench.codes[code.id] = replace(code, redeemed=code.redeemed + 1)
+    key = (deposit.player_id, code.campaign_id)
+    bench.active[key] = bench.active.get(key, 0) + 1
+    currency = deposit.currency or ""
+    amount = "" if deposit.amount is None else written(deposit.amount, currency)
+    redemption_id = deposits.add_redemption(
+        bench.conn,
+        code_id=code.id,
+        deposit_id=deposit.deposit_id,
+        campaign_id=code.campaign_id,
+        player_id=deposit.player_id,
+        amount=amount,
+        currency=currency,
+        now=bench.now,
+    )
+    data = {
+        "deposit_id": deposit.deposit_id,
+        "player_id": deposit.player_id,
+        "amount": amount,
+        "currency": currency,
+        "payment_method": deposit.payment_method,
+        "occurred_at": rfc3339(deposit.occurred_at),
+    }
+    event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
+    _plan(bench, code, "code.redeemed", event_id, str(redemption_id))
+
+
+def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
+    if deposits.roll_back(bench.conn, redeemed.id, bench.now):
+        code = bench.codes[redeemed.code_id]
+        codes.give_back(bench.conn, code.id)
+        bench.codes[code.id] = replace(code, redeemed=code.redeemed - 1)
+        key = (deposit.player_id, code.campaign_id)
+        bench.active[key] = bench.active.get(key, 1) - 1
+        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
+        events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
+    void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
+    return {**verdict, **void}
+
+
+def _plan(bench: _Bench, code: Code, event: str, event_id: int, event_key: str) -> None:
+    campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
+    new = [
+        NewDelivery(code.id, p.rule, p.channel, p.slot, bench.now + p.after, event_id=event_id, event_key=event_key)
+        for p in journey.plan(campaign, event, address_counts(code.recipient))
+    ]
+    bench.planned += deliveries.plan(bench.conn, new, bench.now)

@@ -1,0 +1,182 @@
+"""Deposits: recorded as they are told, judged once, redeeming at most one code each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from promocast.jobs import Deposit
+from promocast.ledger.engine import insert_new
+from promocast.ledger.schema import deposits, redemptions
+from promocast.model import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A deposit as recorded. `messages` is {status: the first message of that status}; `verdict` is decoded JSON."""
+
+    deposit_id: str
+    player_id: str
+    messages: dict[str, dict[str, Any]]
+    received_at: Instant
+    verdict: dict[str, Any] | None
+    result: str | None
+    judged_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    id: int
+    code_id: int
+    rolled_back_at: Instant | None
+
+
+_COLUMNS = (
+    deposits.c.deposit_id,
+    deposits.c.player_id,
+    deposits.c.messages,
+    deposits.c.received_at,
+    deposits.c.verdict,
+    deposits.c.result,
+    deposits.c.judged_at,
+)
+
+
+def open_deposits(conn: Connection, told: Sequence[Deposit], now: Instant) -> set[str]:
+    """Record the deposits that are new, each by its first message; the ids of those that were."""
+    d = deposits.c
+    rows = [(m.deposit_id, m.player_id, orjson.dumps({m.status: m.facts()}).decode(), now, now) for m in told]
+    columns = [d.deposit_id, d.player_id, d.messages, d.received_at, d.due_at]
+    return {row.deposit_id for row in insert_new(conn, columns, rows, [d.deposit_id])}
+
+
+def hold(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Recorded]:
+    """The deposits, held in the order of their ids until this transaction ends."""
+    statement = select(*_COLUMNS).where(deposits.c.deposit_id.in_(deposit_ids)).order_by(deposits.c.deposit_id)
+    return {row.deposit_id: _recorded(row) for row in conn.execute(statement.with_for_update())}
+
+
+def get(conn: Connection, deposit_id: str) -> Recorded | None:
+    row = conn.execute(select(*_COLUMNS).where(deposits.c.deposit_id == deposit_id)).one_or_none()
+    return None if row is None else _recorded(row)
+
+
+def of_player(conn: Connection, player_id: str, after: str = "", limit: int = 100) -> list[Recorded]:
+    """A player's deposits in the order of their ids, from the one after `after`."""
+    statement = select(*_COLUMNS).where(deposits.c.player_id == player_id, deposits.c.deposit_id > after)
+    return [_recorded(row) for row in conn.execute(statement.order_by(deposits.c.deposit_id).limit(limit))]
+
+
+def retell(conn: Connection, deposit_id: str, messages: dict[str, dict[str, Any]], now: Instant) -> None:
+    """What is told of a deposit has changed: keep it and have it judged again."""
+    conn.execute(
+        update(deposits)
+        .where(deposits.c.deposit_id == deposit_id)
+        .values(messages=orjson.dumps(messages).decode(), due_at=now)
+    )
+
+
+def keep_verdict(
+    conn: Connection,
+    deposit_id: str,
+    verdict: dict[str, Any],
+    now: Instant,
+    *,
+    due_at: Instant | None = None,
+    waits_for: str | None = None,
+) -> None:
+    """Record a verdict; `due_at` is when it must be looked at again, if ever, or sooner if `waits_for` is recorded."""
+    conn.execute(
+        update(deposits)
+        .where(deposits.c.deposit_id == deposit_id)
+        .values(
+            verdict=orjson.dumps(verdict).decode(),
+            result=verdict["result"],
+            judged_at=now,
+            due_at=due_at,
+            waits_for=waits_for,
+        )
+    )
+
+
+def redemption_of(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Redemption]:
+    """{deposit: its redemption, rolled back or not}"""
+    r = redemptions.c
+    statement = select(r.deposit_id, r.id, r.code_id, r.rolled_back_at).where(r.deposit_id.in_(deposit_ids))
+    return {row.deposit_id: Redemption(row.id, row.code_id, row.rolled_back_at) for row in conn.execute(statement)}
+
+
+def add_redemption(
+    conn: Connection,
+    *,
+    code_id: int,
+    deposit_id: str,
+    campaign_id: str,
+    player_id: str,
+    amount: str,
+    currency: str,
+    now: Instant,
+) -> int:
+    """Record a redemption; its row id. The unique index lets a deposit have one only."""
+    statement = insert(redemptions).values(
+        code_id=code_id,
+        deposit_id=deposit_id,
+        campaign_id=campaign_id,
+        player_id=player_id,
+        amount=amount,
+        currency=currency,
+        at=now,
+    )
+    return int(conn.execute(statement.returning(redemptions.c.id)).scalar_one())
+
+
+def roll_back(conn: Connection, redemption_id: int, now: Instant) -> bool:
+    """Mark a redemption rolled back; False where it was already."""
+    statement = update(redemptions).where(redemptions.c.id == redemption_id, redemptions.c.rolled_back_at.is_(None))
+    return conn.execute(statement.values(rolled_back_at=now)).rowcount == 1
+
+
+def active_redemptions(conn: Connection, player_ids: Sequence[str]) -> dict[tuple[str, str], int]:
+    """{(player, campaign): how many redemptions of the campaign are active}"""
+    r = redemptions.c
+    statement = (
+        select(r.player_id, r.campaign_id, func.count())
+        .where(r.player_id.in_(player_ids), r.rolled_back_at.is_(None))
+        .group_by(r.player_id, r.campaign_id)
+    )
+    return {(player_id, campaign_id): count for player_id, campaign_id, count in conn.execute(statement)}
+
+
+def due(conn: Connection, before: Instant, limit: int) -> list[str]:
+    """Deposits that were recorded and not judged, or whose grace has ended."""
+    statement = select(deposits.c.deposit_id).where(deposits.c.due_at <= before)
+    return list(conn.execute(statement.order_by(deposits.c.due_at).limit(limit)).scalars())
+
+
+def results(conn: Connection) -> dict[str, int]:
+    """{result: how many deposits}; those not judged yet under `unjudged`."""
+    statement = select(deposits.c.result, func.count()).group_by(deposits.c.result)
+    return {row[0] or "unjudged": row[1] for row in conn.execute(statement)}
+
+
+def wake(conn: Connection, folded: Sequence[str], now: Instant) -> list[str]:
+    """The deposits that waited for one of these codes; they are due now."""
+    d = deposits.c
+    statement = update(deposits).where(d.waits_for.in_(folded)).values(due_at=now, waits_for=None)
+    return list(conn.execute(statement.returning(d.deposit_id)).scalars())
+
+
+def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:
+    return Recorded(
+        row.deposit_id,
+        row.player_id,
+        orjson.loads(row.messages),
+        row.received_at,
+        orjson.loads(row.verdict) if row.verdict else None,
+        row.result,
+        row.judged_at,
+    )

@@ -1,0 +1,149 @@
+"""The composition root: from settings to a ledger, a bell, and channels."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from promocast import channels, valkey
+from promocast.bell import Bell
+from promocast.broker import WaitingBroker
+from promocast.channels.http import Http
+from promocast.errors import LedgerUnavailable
+from promocast.flows.deliver import Desk
+from promocast.flows.outcomes import Policy
+from promocast.flows.versions import Versions
+from promocast.ledger import Ledger, inbox, migrate
+from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
+from promocast.observe import log
+from promocast.settings import Settings
+
+T = TypeVar("T")
+
+LEDGER_PAUSE: Final = 1.0
+
+
+class Runtime:
+    """What one process works with. `stopping` is set once, when the process is to end."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock = system_clock, random_bytes: RandomBytes = os.urandom
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.random = random_bytes
+        self.jitter = random.SystemRandom().random
+        self.stopping = threading.Event()
+        self.versions = Versions()
+        self.ledger = Ledger(settings.ledger_url, settings.ledger.pool_size)
+        self.broker = WaitingBroker(valkey.queue_url(settings), self._keep_unreadable)
+        self.bell = Bell(self.broker)
+        self.policies = policies(settings)
+        self._outside: _Outside | None = None
+
+    def desk(self) -> Desk:
+        """Adapters on an event loop of their own, and all that delivering needs besides.
+
+        Raises:
+            ConfigError: a channel's settings are refused by its adapter.
+        """
+        if self._outside is None:
+            self._outside = _Outside(self.settings, self.clock)
+        return Desk(
+            ledger=self.ledger,
+            ledger_id=migrate.ledger_id(self.ledger),
+            versions=self.versions,
+            adapters=self._outside.adapters,
+            endpoints=frozenset(self.settings.endpoints),
+            policies=self.policies,
+            loop=self._outside.loop,
+            clock=self.clock,
+            jitter=self.jitter,
+            stopping=self.stopping,
+            stop_grace=self.settings.workers.stop_grace,
+        )
+
+    def once_ledger_answers(self, work: Callable[[], T]) -> T:
+        """`work()`, waiting for a ledger that is away.
+
+        Raises:
+            LedgerUnavailable: it was still away when the process was told to stop.
+        """
+        while True:
+            try:
+                return work()
+            except LedgerUnavailable as exc:
+                log.warning("ledger_unavailable", error=str(exc))
+                if self.stopping.wait(LEDGER_PAUSE):
+                    raise
+
+    def close(self) -> None:
+        if self._outside is not None:
+            self._outside.close()
+        self.broker.close()
+        self.ledger.close()
+
+    def _keep_unreadable(self, queue: str, data: bytes) -> None:
+        def keep() -> None:
+            with self.ledger.begin() as conn:
+                inbox.put(conn, "job", "unreadable_message", f"queue {queue}", data, self.clock())
+
+        self.once_ledger_answers(keep)
+
+
+class _Outside:
+    """The event loop on which adapters send, with their shared transport, in a thread of its own."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="adapters", daemon=True)
+        self._thread.start()
+        self._http, self.adapters = asyncio.run_coroutine_threadsafe(_open(settings, clock), self.loop).result()
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(timeout=5)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=5)
+        self.loop.close()
+
+    async def _close(self) -> None:
+        for adapter in self.adapters.values():
+            await adapter.close()
+        await self._http.close()
+
+
+async def _open(settings: Settings, clock: Clock) -> tuple[Http, dict[str, Channel]]:
+    http = Http()
+    try:
+        made = {name: channels.make(name, settings, http, clock) for name in channels.ADAPTERS}
+    except BaseException:
+        await http.close()
+        raise
+    return http, {name: adapter for name, adapter in made.items() if adapter is not None}
+
+
+def policies(settings: Settings) -> dict[str, Policy]:
+    """How each channel sends. Push has two adapters and one queue: it goes by the slower and the more patient."""
+    found = {}
+    for channel in CHANNELS:
+        names = [name for name in channels.ADAPTERS if name == channel or name.startswith(f"{channel}.")]
+        sections = [channels.adapter_settings(settings, name) for name in names]
+        first = next((section for section in sections if section.configured), sections[0])
+        found[channel] = Policy(
+            slots=first.concurrency,
+            lease=max(section.lease for section in sections),
+            max_attempts=first.max_attempts,
+            unknown=first.unknown,
+            unknown_after=first.unknown_after,
+        )
+    return found
+
+
+def configured_channels(settings: Settings) -> set[str]:
+    """The player channels on which this installation can send."""
+    names = (name for name in channels.ADAPTERS if channels.adapter_settings(settings, name).configured)
+    return {name.partition(".")[0] for name in names} - {"call"}
