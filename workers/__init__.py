@@ -5,11 +5,13 @@ This package is `promocast.workers`; never import it as `workers`, or its actors
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from dramatiq import Worker
 
+from promocast.broker import WaitingBroker
 from promocast.jobs import DELIVER, ISSUE, VERIFY
 from promocast.observe import log
 from promocast.runtime import Runtime
@@ -26,28 +28,28 @@ STOP_TIMEOUT: Final = 9_000
 
 def run(runtime: Runtime, kinds: Iterable[str]) -> None:
     """Work until `runtime.stopping` is set, then end gracefully: what is in flight lands, the rest stays due."""
-    workers = [
-        Worker(runtime.broker, queues={q}, worker_threads=n, worker_timeout=NOTICE) for q, n in _queues(runtime, kinds)
-    ]
+    workers = list(_workers(runtime, set(kinds)))
     for worker in workers:
         worker.start()
     log.info("worker_ready", queues=sorted(queue for worker in workers for queue in worker.consumer_whitelist or ()))
     runtime.stopping.wait()
-    for worker in workers:
-        worker.stop(timeout=STOP_TIMEOUT)
+    # All at once: each waits for what it has in flight.
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(lambda worker: worker.stop(timeout=STOP_TIMEOUT), workers))
 
 
-def _queues(runtime: Runtime, kinds: Iterable[str]) -> Iterable[tuple[str, int]]:
-    """(queue, threads), the actors registered. Each delivery queue has threads of its own, so that a slow provider
-    holds up nobody else's channel."""
-    wanted = set(kinds)
-    if "issue" in wanted:
-        issue.register(runtime)
-        yield ISSUE, runtime.settings.workers.issue_threads
-    if "verify" in wanted:
-        verify.register(runtime)
-        yield VERIFY, runtime.settings.workers.verify_threads
-    if "deliver" in wanted:
-        deliver.register(runtime)
+def _workers(runtime: Runtime, kinds: set[str]) -> Iterator[Worker]:
+    """A Dramatiq worker for each queue, so that a slow provider holds up nobody else's channel."""
+    if "issue" in kinds:
+        yield _worker(runtime, issue.register, ISSUE, runtime.settings.workers.issue_threads)
+    if "verify" in kinds:
+        yield _worker(runtime, verify.register, VERIFY, runtime.settings.workers.verify_threads)
+    if "deliver" in kinds:
         for queue in DELIVER:
-            yield queue, DELIVER_THREADS
+            yield _worker(runtime, deliver.register, queue, DELIVER_THREADS)
+
+
+def _worker(runtime: Runtime, register: Callable[[Runtime, WaitingBroker], None], queue: str, threads: int) -> Worker:
+    broker = runtime.new_broker()
+    register(runtime, broker)
+    return Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=NOTICE)

@@ -7,12 +7,13 @@ from typing import Any
 from dramatiq import Retry, actor
 
 from promocast import jobs
+from promocast.broker import WaitingBroker
 from promocast.errors import LedgerUnavailable
 from promocast.flows import verify
 from promocast.runtime import Runtime
 
 
-def register(runtime: Runtime) -> None:
+def register(runtime: Runtime, broker: WaitingBroker) -> None:
     def verify_deposits(*args: Any, **kwargs: Any) -> None:
         # As issue_codes: whatever came is recorded, or kept in the inbox, before anything can fail.
         told = args[0] if len(args) == 1 and not kwargs else {"args": list(args), "kwargs": kwargs}
@@ -39,5 +40,5 @@ def register(runtime: Runtime) -> None:
         except LedgerUnavailable:
             return  # the process stops; the sweeper rings for them again
 
-    actor(broker=runtime.broker, queue_name=jobs.VERIFY, max_retries=None)(verify_deposits)
-    actor(broker=runtime.broker, queue_name=jobs.VERIFY)(judge_deposits)
+    actor(broker=broker, queue_name=jobs.VERIFY, max_retries=None)(verify_deposits)
+    actor(broker=broker, queue_name=jobs.VERIFY)(judge_deposits)

@@ -190,6 +190,31 @@ class Deposit(Read):
         return self.model_dump(exclude={"deposit_id", "player_id"}, exclude_none=True)
 
 
+def _event_date(value: Any) -> Any:
+    """RFC 3339, or epoch milliseconds, which may come as a string."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() else parse_rfc3339(value)
+    return value
+
+
+class ActionPayload(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    client_action: Text
+    code: Text
+
+
+class ClientAction(BaseModel):
+    """What a player did on the website, in the envelope of CRMs. `eid` is the sender's own id of it: a second one of
+    that id is the same. Further keys are let pass: CRMs send their own."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+    eid: Text
+    event_date: Annotated[Instant, BeforeValidator(_event_date)] | None = None
+    user_ext_id: Text | None = None
+    event_type: Literal["client_action"]
+    payload: ActionPayload
+
+
 _RECIPIENT: Final = TypeAdapter(Recipient)
 _DEPOSIT: Final = TypeAdapter(Deposit)
 

@@ -40,10 +40,14 @@ class Runtime:
         self.stopping = threading.Event()
         self.versions = Versions()
         self.ledger = Ledger(settings.ledger_url, settings.ledger.pool_size)
-        self.broker = WaitingBroker(valkey.queue_url(settings), self._keep_unreadable)
+        self.broker = self.new_broker()
         self.bell = Bell(self.broker)
         self.policies = policies(settings)
         self._outside: _Outside | None = None
+
+    def new_broker(self) -> WaitingBroker:
+        """A broker on this installation's queue. Dramatiq wants one for each of its workers in a process."""
+        return WaitingBroker(valkey.queue_url(self.settings), self._keep_unreadable)
 
     def desk(self) -> Desk:
         """Adapters on an event loop of their own, and all that delivering needs besides.

@@ -110,6 +110,7 @@ class EmailSettings(ChannelSettings):
     reply_to: str = ""
     message_id_domain: str = ""
     concurrency: int = Field(16, ge=1, le=500)
+    connect_timeout: Duration = 10 * SECOND
     timeout: Duration = 30 * SECOND
     final_dot_timeout: Duration = 2 * MINUTE
     unknown: UnknownPolicy = "once"

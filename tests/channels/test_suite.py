@@ -14,6 +14,7 @@ from tests.conftest import StoppedClock
 pytestmark = pytest.mark.anyio
 
 RIGS = {
+    "email": "tests.channels.rig_email:EmailRig",
     "popup": "tests.channels.rig_popup:PopupRig",
     "push.fcm": "tests.channels.rig_fcm:FcmRig",
     "push.webpush": "tests.channels.rig_webpush:WebPushRig",

@@ -15,7 +15,9 @@ from promocast import jobs
 from promocast.campaign import document
 from promocast.campaign.document import Campaign
 from promocast.flows import issue, verify
+from promocast.flows.issue import Accepted
 from promocast.flows.versions import Versions
+from promocast.jobs import IssueJob
 from promocast.ledger import Ledger, campaigns, codes
 from promocast.ledger.codes import Code
 from promocast.settings import VerificationSettings
@@ -82,10 +84,13 @@ class Bench:
             campaigns.apply(conn, campaign.id, body, jobs.digest_of(body), self.clock())
         return campaign
 
+    def accept(self, job: IssueJob, *, whole: bool = False) -> Accepted:
+        return issue.accept(self.ledger, job, self.clock(), versions=self.versions, whole=whole)
+
     def issue(self, *player_ids: str, request_id: str = "r-1", campaign: str = "welcome") -> list[Code]:
         """Issue a code to each player; all codes that the ledger has of the request."""
         job = jobs.read_issue_job(job_for(*player_ids, request_id=request_id, campaign=campaign))
-        accepted = issue.accept(self.ledger, job, self.clock())
+        accepted = self.accept(job)
         if accepted.part_id is not None:
             self.issue_part(accepted.part_id)
         with self.ledger.read() as conn:

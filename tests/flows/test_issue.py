@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from promocast import jobs
-from promocast.errors import Conflict, UnknownCampaign
+from promocast.errors import Conflict, InputError, UnknownCampaign
 from promocast.flows import issue
 from promocast.ledger import deliveries, events, inbox, requests
 from promocast.model import DAY, HOUR
@@ -48,7 +48,7 @@ def test_the_same_request_twenty_times_at_once_is_answered_alike_and_issued_once
 
     def ask(_: int) -> issue.Accepted:
         gate.wait()
-        accepted = issue.accept(bench.ledger, job, bench.clock(), whole=True)
+        accepted = bench.accept(job, whole=True)
         if accepted.part_id is not None:
             bench.issue_part(accepted.part_id)
         return accepted
@@ -63,7 +63,7 @@ def test_the_same_request_twenty_times_at_once_is_answered_alike_and_issued_once
 
 def test_one_part_issued_by_two_workers_at_once_is_issued_once(bench: Bench) -> None:
     job = jobs.read_issue_job(job_for(*(f"p{i}" for i in range(50))))
-    part_id = issue.accept(bench.ledger, job, bench.clock()).part_id
+    part_id = bench.accept(job).part_id
     assert part_id is not None
     with ThreadPoolExecutor(4) as pool:
         issued = list(pool.map(lambda _: bench.issue_part(part_id), range(4)))
@@ -72,10 +72,10 @@ def test_one_part_issued_by_two_workers_at_once_is_issued_once(bench: Bench) -> 
 
 
 def test_another_body_under_the_same_request_id_is_refused(bench: Bench) -> None:
-    issue.accept(bench.ledger, jobs.read_issue_job(job_for("p1")), bench.clock(), whole=True)
+    bench.accept(jobs.read_issue_job(job_for("p1")), whole=True)
 
     with pytest.raises(Conflict) as refused:
-        issue.accept(bench.ledger, jobs.read_issue_job(job_for("p2")), bench.clock(), whole=True)
+        bench.accept(jobs.read_issue_job(job_for("p2")), whole=True)
 
     assert refused.value.reason == "request_id_reused"
 
@@ -85,14 +85,14 @@ def test_a_part_for_another_campaign_is_refused(bench: Bench) -> None:
     bench.issue("p1")
 
     with pytest.raises(Conflict) as refused:
-        issue.accept(bench.ledger, jobs.read_issue_job(job_for("p2", campaign="other")), bench.clock())
+        bench.accept(jobs.read_issue_job(job_for("p2", campaign="other")))
 
     assert refused.value.reason == "other_campaign"
 
 
 def test_an_unknown_campaign_is_told(bench: Bench) -> None:
     with pytest.raises(UnknownCampaign):
-        issue.accept(bench.ledger, jobs.read_issue_job(job_for("p1", campaign="nope")), bench.clock())
+        bench.accept(jobs.read_issue_job(job_for("p1", campaign="nope")))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_unknown_campaign_is_told(bench: Bench) -> None:
     ],
 )
 def test_a_message_that_is_no_job_goes_whole_to_the_inbox(bench: Bench, message: object) -> None:
-    assert issue.accept_message(bench.ledger, message, bench.clock()) is None
+    assert issue.accept_message(bench.ledger, message, bench.clock(), versions=bench.versions) is None
 
     with bench.ledger.read() as conn:
         [entry] = inbox.waiting(conn)
@@ -125,7 +125,7 @@ def test_bad_recipients_are_told_and_the_good_ones_get_their_codes(bench: Bench)
         {"player_id": "p4", "attributes": {"x": "\ud800"}},
         "nobody",
     ]
-    accepted = issue.accept(bench.ledger, jobs.read_issue_job(job), bench.clock())
+    accepted = bench.accept(jobs.read_issue_job(job))
 
     assert accepted.accepted == 1
     assert [rejection["index"] for rejection in accepted.rejected] == [1, 2, 3, 4, 5]
@@ -142,16 +142,30 @@ def test_draws_that_collide_are_drawn_again_until_none_is_left(bench: Bench) -> 
 
     assert len(codes) == 16, "all that two of four characters can make"
     with bench.ledger.read() as conn:
-        summary = requests.summary(conn, "r-1")
+        summary = requests.summary(conn, "r-1", bench.clock())
     assert summary is not None
     assert (summary["accepted"], summary["issued"], summary["refused"]) == (20, 16, 4)
 
 
-def test_nothing_is_issued_after_the_campaign_has_ended(bench: Bench) -> None:
+def test_nothing_is_accepted_after_the_campaign_has_ended(bench: Bench) -> None:
     bench.apply(CAMPAIGN.replace('name = "Welcome deposit"', 'ends_at = "2026-11-24T11:00:00Z"'))
     bench.clock.advance(HOUR)
 
-    assert bench.issue("p1") == []
+    with pytest.raises(InputError, match="ended 2026-11-24T11:00:00Z"):
+        bench.issue("p1")
+
+
+def test_what_was_accepted_in_time_and_not_issued_in_time_is_refused_by_name(bench: Bench) -> None:
+    bench.apply(CAMPAIGN.replace('name = "Welcome deposit"', 'ends_at = "2026-11-24T11:00:00Z"'))
+    part_id = bench.accept(jobs.read_issue_job(job_for("p1"))).part_id
+    bench.clock.advance(HOUR)
+
+    assert part_id is not None
+    assert bench.issue_part(part_id) == 0
+    with bench.ledger.read() as conn:
+        summary = requests.summary(conn, "r-1", bench.clock())
+    assert summary is not None
+    assert (summary["accepted"], summary["refused"]) == (1, 1)
 
 
 def test_a_code_ends_with_its_campaign(bench: Bench) -> None:

@@ -97,6 +97,11 @@ def added(messages: Mapping[str, Message], message: Message) -> tuple[dict[str, 
     return {**messages, status: {**first, **missing}}, bool(missing)
 
 
+def highest(messages: Mapping[str, Message]) -> str:
+    """The status that rules."""
+    return max(messages, key=lambda status: RANK[status])
+
+
 def contradicts(messages: Mapping[str, Message], message: Message) -> bool:
     """Whether a second approval names another amount or currency than the first (contract section 4.2)."""
     first = messages.get("approved")

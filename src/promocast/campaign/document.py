@@ -188,7 +188,7 @@ def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], s
     _inline_templates(values, read_template, faults)
     campaign = _validated(values, faults)
     if campaign is None or faults:
-        raise CampaignError(name, [Fault(f.pointer, f.reason, line_for(_path(f.pointer), lines)) for f in faults])
+        raise CampaignError(name, [Fault(f.pointer, f.reason, line_for(path_of(f.pointer), lines)) for f in faults])
     return campaign
 
 
@@ -244,7 +244,8 @@ def _read(value: str, read: Callable[[PurePosixPath], str], pointer: str, faults
         return ""
 
 
-def _path(pointer: str) -> list[str | int]:
+def path_of(pointer: str) -> list[str | int]:
+    """The keys and indexes of a JSON pointer."""
     return [int(part) if part.isdigit() else part for part in pointer.split("/")[1:]]
 
 

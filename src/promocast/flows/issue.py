@@ -34,7 +34,7 @@ from promocast.ledger.codes import NewCode
 from promocast.ledger.deliveries import NewDelivery
 from promocast.ledger.events import Event
 from promocast.ledger.requests import Part
-from promocast.model import Clock, Instant, RandomBytes
+from promocast.model import Clock, Instant, RandomBytes, rfc3339
 
 # An alphabet in which most draws are taken needs many; one in which all are taken never ends.
 MOST_DRAWS: Final = 64
@@ -53,7 +53,7 @@ class Accepted:
         return {"request_id": self.request_id, "accepted": self.accepted, "rejected": self.rejected}
 
 
-def accept(ledger: Ledger, job: IssueJob, now: Instant, *, whole: bool = False) -> Accepted:
+def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, whole: bool = False) -> Accepted:
     """Record a part of a request. The same part again is answered as the first time.
 
     Args:
@@ -62,6 +62,7 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, whole: bool = False) 
     Raises:
         UnknownCampaign: no such campaign is in force.
         Conflict: the request_id belongs to another campaign, or (`whole`) to another body.
+        InputError: `campaign_ended`.
     """
     answer: dict[str, Any] = {
         "accepted": len(job.recipients),
@@ -82,6 +83,9 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, whole: bool = False) 
             if campaign_id != job.campaign:
                 detail = f"Request {job.request_id!r} belongs to campaign {campaign_id!r}."
                 raise Conflict("other_campaign", detail)
+        ends_at = versions.get(conn, current.id, current.version).campaign.ends_at
+        if ends_at is not None and now >= ends_at:
+            raise InputError("campaign_ended", f"Campaign {job.campaign!r} ended {rfc3339(ends_at)}.")
         part_id = requests.add_part(conn, request_id, current.version, job.digest, recipients, answer, now)
         if part_id is None:  # the same part, at the same time
             told = requests.answer(conn, request_id, job.digest) or answer
@@ -89,13 +93,13 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, whole: bool = False) 
     return Accepted(job.request_id, answer["accepted"], answer["rejected"], part_id)
 
 
-def accept_message(ledger: Ledger, values: Any, now: Instant) -> int | None:
+def accept_message(ledger: Ledger, values: Any, now: Instant, *, versions: Versions) -> int | None:
     """A job from the queue: the row id of its part, or None where there is nothing new to issue.
 
     A job that cannot be understood goes to the inbox, whole. Raises only where the ledger does not answer.
     """
     try:
-        return accept(ledger, jobs.read_issue_job(values), now).part_id
+        return accept(ledger, jobs.read_issue_job(values), now, versions=versions).part_id
     except InputError as exc:
         detail = "; ".join([exc.detail, *(f"{fault.pointer}: {fault.reason}" for fault in exc.faults)])
         with ledger.begin() as conn:

@@ -5,7 +5,7 @@ Only a client action moves journeys on; what a CRM reports never does, or the tw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 from promocast.campaign import journey
 from promocast.campaign.label_tags import fold
@@ -13,7 +13,7 @@ from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
 from promocast.flows import Ring
 from promocast.flows.issue import address_counts, ring_planned
 from promocast.flows.versions import Version, Versions
-from promocast.jobs import VERIFY
+from promocast.jobs import VERIFY, ClientAction
 from promocast.ledger import Connection, Ledger, campaigns, codes, deliveries, deposits, events, inbox
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import NewDelivery
@@ -21,23 +21,13 @@ from promocast.ledger.events import Event
 from promocast.model import Instant
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAction:
-    """A player's action on the website. `eid` is the sender's own id of it: a second one of that id is the same."""
-
-    eid: str
-    action: str
-    code: str
-    player_id: str | None
-    occurred_at: Instant | None
-    body: bytes
-
-
-def client_action(ledger: Ledger, action: ClientAction, now: Instant, *, versions: Versions, ring: Ring) -> Code | None:
+def client_action(
+    ledger: Ledger, action: ClientAction, now: Instant, *, versions: Versions, ring: Ring, keep: bool = True
+) -> Literal["recorded", "repeated", "unknown_code"]:
     """Record a client action: the code is shown, and the journey's rules for the action are planned.
 
-    None where it changed nothing: the same `eid` came before, or no such code is recorded, in which case the action
-    is kept in the inbox.
+    `repeated`: the same `eid` came before. `unknown_code`: no such code is recorded; the action is kept in the inbox,
+    unless it comes from there (`keep` is false).
 
     Raises:
         Conflict: the code is another player's. That is recorded, and starts no clock.
@@ -45,27 +35,34 @@ def client_action(ledger: Ledger, action: ClientAction, now: Instant, *, version
     planned: list[tuple[str, int, Instant]] = []
     conflict: Conflict | None = None
     with ledger.begin() as conn:
-        code = codes.by_folded(conn, [fold(action.code)], lock=True).get(fold(action.code))
+        name, folded = action.payload.client_action, fold(action.payload.code)
+        code = codes.by_folded(conn, [folded], lock=True).get(folded)
         if code is None:
-            detail = f"client action {action.action} for a code that is not recorded"
-            inbox.put(conn, "client_action", "unknown_code", detail, action.body, now, action.player_id)
-            return None
-        anothers = _is_anothers(code, action.player_id)
-        data = {"action": action.action, "player_id": action.player_id, "refused": "other_player" if anothers else None}
+            if keep:
+                _keep(conn, action, now)
+            return "unknown_code"
+        anothers = _is_anothers(code, action.user_ext_id)
+        data = {"action": name, "player_id": action.user_ext_id, "refused": "other_player" if anothers else None}
         event = Event("client_action", now, code.campaign_id, code.id, {k: v for k, v in data.items() if v})
         event_id = events.append_once(conn, event, f"client_action:{action.eid}")
         if event_id is None:
-            return None
+            return "repeated"
         if anothers:
             conflict = _another_players()
         else:
             version = versions.get(conn, code.campaign_id, code.campaign_version)
             mark_shown(conn, code, version, now)
-            planned = _plan(conn, code, version, action.action, event_id, now)
+            planned = _plan(conn, code, version, name, event_id, now)
     if conflict is not None:
         raise conflict
     ring_planned(ring, planned, now)
-    return code
+    return "recorded"
+
+
+def _keep(conn: Connection, action: ClientAction, now: Instant) -> None:
+    detail = f"client action {action.payload.client_action} for a code that is not recorded"
+    body = action.model_dump_json(exclude_none=True).encode()
+    inbox.put(conn, "client_action", "unknown_code", detail, body, now, action.user_ext_id)
 
 
 def saved(

@@ -276,3 +276,22 @@ def _plan(bench: _Bench, code: Code, event: str, event_id: int, event_key: str) 
         for p in journey.plan(campaign, event, address_counts(code.recipient))
     ]
     bench.planned += deliveries.plan(bench.conn, new, bench.now)
+
+
+def describe(known: Recorded, terms: VerificationSettings) -> dict[str, Any]:
+    """A recorded deposit in the words of contract section 4, with its verdict (None until it was judged)."""
+    window = Window(terms.occurred_before, terms.occurred_after)
+    facts = deposits_rules.believed(known.deposit_id, known.player_id, known.messages, known.received_at, window)
+    return {
+        "deposit_id": known.deposit_id,
+        "player_id": known.player_id,
+        "amount": None if facts.amount is None else written(facts.amount, facts.currency or ""),
+        "currency": facts.currency,
+        "status": deposits_rules.highest(known.messages),
+        "payment_method": facts.payment_method,
+        "occurred_at": rfc3339(facts.occurred_at),
+        "promo_code": facts.promo_code,
+        "deposit_index": facts.deposit_index,
+        "received_at": rfc3339(known.received_at),
+        "verdict": known.verdict,
+    }

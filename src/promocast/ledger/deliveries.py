@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, Integer, Row, func, or_, select, text, update
 
 from promocast.ledger.engine import insert_new, rows_of
-from promocast.ledger.schema import attempts, deliveries
+from promocast.ledger.schema import attempts, codes, deliveries
 from promocast.model import DeliveryState, Instant
 
 # What an attempt that cost nothing gives back; a column of the values to close with, and of no table.
@@ -213,6 +213,17 @@ def counts(conn: Connection) -> dict[str, dict[str, int]]:
     for channel, state, number in conn.execute(select(d.channel, d.state, func.count()).group_by(d.channel, d.state)):
         found.setdefault(channel, {})[state] = number
     return found
+
+
+def in_flight_to(conn: Connection, player_id: str) -> int:
+    """How many sends to a player have begun and are not known to have ended."""
+    d = deliveries.c
+    statement = (
+        select(func.count())
+        .select_from(deliveries.join(codes, codes.c.id == d.code_id))
+        .where(codes.c.player_id == player_id, d.state == "sending", d.channel != "call")
+    )
+    return int(conn.execute(statement).scalar_one())
 
 
 def unsent(conn: Connection, now: Instant) -> int:

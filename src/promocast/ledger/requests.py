@@ -110,8 +110,11 @@ def due(conn: Connection, before: Instant, limit: int) -> list[int]:
     return list(conn.execute(found.order_by(request_parts.c.due_at).limit(limit)).scalars())
 
 
-def summary(conn: Connection, ref: str) -> dict[str, Any] | None:
-    """Counts of a request (contract section 2), or None where no part of it was ever accepted."""
+def summary(conn: Connection, ref: str, now: Instant) -> dict[str, Any] | None:
+    """Counts of a request (contract section 2), or None where no part of it was ever accepted.
+
+    `due` counts messages that should be on their way by now: due, being sent, or unknown and to be sent again.
+    """
     row = conn.execute(select(requests.c.id, requests.c.campaign_id).where(requests.c.ref == ref)).one_or_none()
     if row is None:
         return None
@@ -136,24 +139,30 @@ def summary(conn: Connection, ref: str) -> dict[str, Any] | None:
         "refused": refused,
         "shown": shown,
         "redeemed": redeemed or 0,
-        **_delivery_counts(conn, row.id),
+        **_delivery_counts(conn, row.id, now),
     }
 
 
-def _delivery_counts(conn: Connection, request_id: int) -> dict[str, Any]:
+def _delivery_counts(conn: Connection, request_id: int, now: Instant) -> dict[str, Any]:
     """How many messages to players are in which state; calls to systems are not among them."""
     found = (
-        select(deliveries.c.channel, deliveries.c.state, func.count())
+        select(
+            deliveries.c.channel,
+            deliveries.c.state,
+            func.count(),
+            func.sum(case((deliveries.c.due_at <= now, 1), (deliveries.c.state == "sending", 1), else_=0)),
+        )
         .join(codes, codes.c.id == deliveries.c.code_id)
         .where(codes.c.request_id == request_id, deliveries.c.channel.in_(PLAYER_CHANNELS))
         .group_by(deliveries.c.channel, deliveries.c.state)
     )
     names = {"delivered": "sent", "rejected": "failed", "exhausted": "failed", "sending": "planned"}
-    totals = dict.fromkeys(("sent", "failed", "unknown", "skipped", "planned"), 0)
+    totals = dict.fromkeys(("sent", "failed", "unknown", "skipped", "planned", "due"), 0)
     channels: dict[str, dict[str, int]] = {}
-    for channel, state, count in conn.execute(found):
+    for channel, state, count, due in conn.execute(found):
         name = names.get(state, state)
         totals[name] += count
+        totals["due"] += due
         per_channel = channels.setdefault(channel, {})
         per_channel[name] = per_channel.get(name, 0) + count
     return {**totals, "channels": channels}

@@ -1,0 +1,3 @@
+from promocast.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The HTTP API: contract section 2. One file per resource; `app.create` puts them together."""

@@ -1,0 +1,95 @@
+"""Codes: saved by a CRM, looked up by support."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from promocast.api.access import CodesKey, Here, ReadKey
+from promocast.campaign.label_tags import fold
+from promocast.errors import NotFound
+from promocast.flows import show
+from promocast.ledger import codes, story
+from promocast.runtime import Runtime
+
+router = APIRouter(tags=["codes"])
+
+Spelling = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class SavedCode(BaseModel):
+    """The CRM's "save the code". Further keys are let pass: CRMs add their own."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+    code: Spelling
+    user_ext_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    campaign: str | None = None
+
+
+class Lookup(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    code: Spelling
+
+
+@router.post("/v1/codes")
+def save_code(runtime: Here, key: CodesKey, saved: SavedCode) -> dict[str, Any]:
+    """Save a code. Ours is marked shown; another's is recorded for the campaign that allows external codes."""
+    now = runtime.clock()
+    code = show.saved(
+        runtime.ledger,
+        saved.code,
+        now,
+        versions=runtime.versions,
+        ring=runtime.bell.ring,
+        player_id=saved.user_ext_id,
+        campaign_id=saved.campaign,
+        key_campaign_id=key.campaign_id,
+    )
+    return {
+        "code": code.code,
+        "campaign": code.campaign_id,
+        "player_id": code.player_id,
+        "status": story.status(code, now),
+    }
+
+
+@router.post("/v1/codes/lookup")
+def look_up(runtime: Here, _: ReadKey, lookup: Lookup) -> dict[str, Any]:
+    """A code with its timeline, by a spelling that stays out of URLs and so out of access logs."""
+    return _find(runtime, lookup.code)
+
+
+@router.get("/v1/codes/{code}")
+def get_code(runtime: Here, _: ReadKey, code: str) -> dict[str, Any]:
+    """A code with its timeline."""
+    return _find(runtime, code)
+
+
+@router.get("/v1/codes")
+def list_codes(
+    runtime: Here,
+    _: ReadKey,
+    player_id: str | None = None,
+    campaign: str | None = None,
+    request_id: str | None = None,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Codes that fit every filter, page by page: go on with `after` = `next` until it is null."""
+    with runtime.ledger.read() as conn:
+        found = codes.page(
+            conn, player_id=player_id, campaign_id=campaign, request_ref=request_id, after=after, limit=limit
+        )
+        items = story.summaries(conn, found, runtime.clock())
+    return {"items": items, "next": found[-1].id if len(found) == limit else None}
+
+
+def _find(runtime: Runtime, spelling: str) -> dict[str, Any]:
+    folded = fold(spelling)
+    with runtime.ledger.read() as conn:
+        code = codes.by_folded(conn, [folded]).get(folded)
+        if code is None:
+            raise NotFound("unknown_code", "No such code is recorded.")
+        return story.whole(conn, code, runtime.clock())

@@ -1,0 +1,40 @@
+"""Events: client actions in, everything out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from promocast.api.access import CodesKey, Here, ReadKey
+from promocast.errors import InputError
+from promocast.flows import show
+from promocast.jobs import ClientAction
+from promocast.ledger import events
+
+router = APIRouter(tags=["events"])
+
+
+@router.post("/v1/events/client-action", status_code=202)
+def client_action(runtime: Here, _: CodesKey, event: ClientAction) -> dict[str, Any]:
+    """A client action, as CODE_IS_SHOWN. Once per eid; for a code that is not recorded it is kept in the inbox."""
+    result = show.client_action(
+        runtime.ledger, event, runtime.clock(), versions=runtime.versions, ring=runtime.bell.ring
+    )
+    return {"eid": event.eid, "result": result}
+
+
+@router.get("/v1/events")
+def list_events(
+    runtime: Here,
+    _: ReadKey,
+    after: str = events.START,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Every event in order. Keep `next` and give it as `after`: nothing is passed over, whoever is writing."""
+    try:
+        with runtime.ledger.read() as conn:
+            items, cursor = events.feed(conn, after, limit)
+    except ValueError as exc:
+        raise InputError("invalid_cursor", str(exc)) from None
+    return {"items": items, "next": cursor}

@@ -1,0 +1,57 @@
+"""Issue jobs over HTTP, and what became of a request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from pydantic import WithJsonSchema
+
+from promocast import jobs
+from promocast.api.access import Here, IssueKey, IssueOrReadKey
+from promocast.errors import NotFound
+from promocast.flows import issue
+from promocast.jobs import Recipient
+from promocast.ledger import requests
+
+router = APIRouter(tags=["issue"])
+
+_JOB_SCHEMA = {
+    "type": "object",
+    "required": ["request_id", "campaign", "recipients"],
+    "properties": {
+        "request_id": {"type": "string", "description": "Yours; issues once per player, for ever."},
+        "campaign": {"type": "string"},
+        "requested_at": {"type": "string", "format": "date-time"},
+        "recipients": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": jobs.MOST_RECIPIENTS_PER_REQUEST,
+            "items": {
+                "type": "object",
+                "required": ["player_id"],
+                "properties": Recipient.model_json_schema()["properties"],
+            },
+        },
+    },
+}
+
+
+@router.post("/v1/issue", status_code=202)
+def issue_codes(runtime: Here, _: IssueKey, job: Annotated[Any, Body(), WithJsonSchema(_JOB_SCHEMA)]) -> dict[str, Any]:
+    """Issue a code to each recipient. 202 once the ledger holds it; the same request again gets the same answer."""
+    read = jobs.read_issue_job(job, jobs.MOST_RECIPIENTS_PER_REQUEST)
+    accepted = issue.accept(runtime.ledger, read, runtime.clock(), versions=runtime.versions, whole=True)
+    if accepted.part_id is not None:
+        runtime.bell.ring(jobs.ISSUE, [accepted.part_id])
+    return accepted.as_json()
+
+
+@router.get("/v1/requests/{request_id}")
+def get_request(runtime: Here, _: IssueOrReadKey, request_id: str) -> dict[str, Any]:
+    """Counts of a request. 404 means that no part of it has been accepted: send it again."""
+    with runtime.ledger.read() as conn:
+        summary = requests.summary(conn, request_id, runtime.clock())
+    if summary is None:
+        raise NotFound("unknown_request", f"No part of request {request_id!r} was accepted.")
+    return summary

@@ -1,0 +1,45 @@
+"""Which commands there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promocast.cli import campaign, codes, context, deposits, issue, ledger, operate, run
+from promocast.cli.demo import demo
+
+app = typer.Typer(
+    name="promocast",
+    help="Issues promo codes, delivers them to players, and decides which deposit redeems which code.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _everywhere(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="promocast.toml; else PROMOCAST_CONFIG, else config/promocast.toml if it is there."),
+    ] = None,
+) -> None:
+    context.config_path = config
+
+
+app.command()(demo)
+app.command()(run.up)
+app.command()(run.api)
+app.command()(run.worker)
+app.command()(run.sweeper)
+app.command()(issue.issue)
+app.command()(operate.status)
+app.command()(operate.doctor)
+app.add_typer(deposits.app, name="deposits")
+app.add_typer(campaign.app, name="campaign")
+app.add_typer(codes.app, name="codes")
+app.add_typer(operate.inbox_app, name="inbox")
+app.add_typer(operate.keys_app, name="keys")
+app.add_typer(ledger.app, name="ledger")

@@ -1,0 +1,231 @@
+"""What the operator on call asks: status, doctor, the inbox, and the keys."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final
+
+import redis
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from promocast import jobs
+from promocast.broker import NAMESPACE, make_client
+from promocast.cli import context
+from promocast.cli.diagnosis import diagnose
+from promocast.errors import ConfigError, InputError, NotFound, PromocastError
+from promocast.flows.replay import replay as replay_entry
+from promocast.flows.versions import Versions
+from promocast.ledger import Ledger, deliveries, deposits, inbox, keys
+from promocast.model import parse_duration, rfc3339
+from promocast.settings import Settings
+from promocast.valkey import queue_url
+
+inbox_app = typer.Typer(help="Work that was refused or could not be read.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys for the HTTP API.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+WATCH_EVERY: Final = 2.0
+
+
+def status(
+    as_json: Json = False, watch: Annotated[bool, typer.Option(help="Look again every two seconds.")] = False
+) -> None:
+    """Queue, ledger and channels at a glance."""
+    settings = context.settings()
+    with context.open_ledger(settings) as ledger:
+        if as_json:
+            context.print_json(_status(settings, ledger))
+        elif not watch:
+            context.out.print(_tables(_status(settings, ledger)))
+        else:
+            with Live(_tables(_status(settings, ledger)), console=context.out, screen=True) as live:
+                while True:
+                    time.sleep(WATCH_EVERY)
+                    live.update(_tables(_status(settings, ledger)))
+
+
+def _status(settings: Settings, ledger: Ledger) -> dict[str, Any]:
+    with ledger.read() as conn:
+        found = {
+            "ledger": ledger.dialect,
+            "channels": deliveries.counts(conn),
+            "unsent": deliveries.unsent(conn, context.clock()),
+            "deposits": deposits.results(conn),
+            "inbox": inbox.counts(conn),
+        }
+    return {"api": f"http://{settings.api.host}:{settings.api.port}", "queue": _queue(settings), **found}
+
+
+def _queue(settings: Settings) -> dict[str, Any]:
+    """The address with its password: whoever may read the data folder may enqueue."""
+    try:
+        url = queue_url(settings)
+        client = make_client(url)
+        waiting = {name: int(client.llen(f"{NAMESPACE}:{name}")) for name in jobs.QUEUES}
+    except ConfigError as exc:
+        return {"url": None, "error": str(exc)}
+    except redis.RedisError as exc:
+        return {"url": url, "error": f"does not answer ({type(exc).__name__})"}
+    return {"url": url, "waiting": waiting}
+
+
+def _tables(found: dict[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 3))
+    queue = found["queue"]
+    waiting = queue.get("error") or ", ".join(f"{n} {name}" for name, n in queue["waiting"].items() if n) or "nothing"
+    grid.add_row("queue", waiting)
+    grid.add_row("ledger", f"{found['ledger']}; {found['unsent']} due and not sent")
+    for channel, states in sorted(found["channels"].items()):
+        grid.add_row(channel, ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+    grid.add_row(
+        "deposits", ", ".join(f"{count} {name}" for name, count in sorted(found["deposits"].items())) or "none"
+    )
+    grid.add_row("inbox", ", ".join(f"{count} {kind}" for kind, count in sorted(found["inbox"].items())) or "empty")
+    return grid
+
+
+def doctor(as_json: Json = False) -> None:
+    """What is wrong with this setup, and what to do about it. Exit status 1 if something keeps it from working."""
+    found = diagnose(context.settings())
+    if as_json:
+        context.print_json([{"level": d.level, "what": d.what, "advice": d.advice} for d in found])
+    else:
+        marks = {"ok": "✓", "warning": "!", "error": "✗"}
+        for diagnosis in found:
+            context.out.print(f"{marks[diagnosis.level]} {diagnosis.what}")
+            if diagnosis.advice:
+                context.out.print(f"    {diagnosis.advice}")
+    if any(diagnosis.level == "error" for diagnosis in found):
+        raise typer.Exit(1)
+
+
+@inbox_app.command("list")
+def inbox_list(as_json: Json = False) -> None:
+    """Entries that wait for somebody to look, oldest first."""
+    with context.open_ledger(context.settings()) as ledger, ledger.read() as conn:
+        waiting = inbox.waiting(conn, limit=1_000)
+    if as_json:
+        context.print_json([_shown(entry) for entry in waiting])
+        return
+    table = Table("id", "kind", "received", "reason", "detail", box=None)
+    for entry in waiting:
+        table.add_row(str(entry.id), entry.kind, rfc3339(entry.received_at), entry.reason, entry.detail)
+    context.out.print(table if waiting else "the inbox is empty")
+
+
+@inbox_app.command("show")
+def inbox_show(entry_id: int) -> None:
+    """An entry with its bytes as they came."""
+    with context.open_ledger(context.settings()) as ledger:
+        entry = _entry(ledger, entry_id)
+    context.print_json(_shown(entry) | {"body": entry.body.decode(errors="backslashreplace")})
+
+
+@inbox_app.command("replay")
+def inbox_replay(entry_ids: list[int]) -> None:
+    """Take entries in again, now that what was wrong with them is mended."""
+    settings = context.settings()
+    ring, versions, failed = context.bell_or_silence(settings), Versions(), 0
+    with context.open_ledger(settings) as ledger:
+        for entry_id in entry_ids:
+            try:
+                replay_entry(ledger, _entry(ledger, entry_id), context.clock(), versions=versions, ring=ring)
+                context.out.print(f"{entry_id}: taken in")
+            except InputError as exc:
+                failed += 1
+                context.err.print(f"{entry_id}: {exc}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _entry(ledger: Ledger, entry_id: int) -> inbox.Entry:
+    with ledger.read() as conn:
+        entry = inbox.get(conn, entry_id)
+    if entry is None:
+        raise NotFound("unknown_entry", f"The inbox has no entry {entry_id}.")
+    return entry
+
+
+def _shown(entry: inbox.Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "received_at": rfc3339(entry.received_at),
+    }
+
+
+@keys_app.command("create")
+def keys_create(
+    scopes: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(keys.SCOPES)}.")],
+    campaign: Annotated[str | None, typer.Option(help="Bind what the key reports to this campaign.")] = None,
+    expires_in: Annotated[str | None, typer.Option(help='As in "90d".')] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown this once; the ledger keeps only its hash."""
+    wanted = {scope.strip() for scope in scopes.split(",") if scope.strip()}
+    if not wanted or wanted - set(keys.SCOPES):
+        raise typer.BadParameter(f"scopes are {', '.join(keys.SCOPES)}", param_hint="--scopes")
+    now = context.clock()
+    try:
+        expires_at = None if expires_in is None else now + parse_duration(expires_in)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--expires-in") from None
+    with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
+        if campaign is not None and not _is_campaign(ledger, campaign):
+            raise PromocastError(f"No campaign {campaign!r} is in force.")
+        key_id, key = keys.create(conn, wanted, context.random_bytes, now, campaign_id=campaign, expires_at=expires_at)
+    if as_json:
+        context.print_json({"id": key_id, "key": key})
+    else:
+        context.out.print(key)
+
+
+def _is_campaign(ledger: Ledger, campaign_id: str) -> bool:
+    from promocast.ledger import campaigns
+
+    with ledger.read() as conn:
+        return campaigns.in_force(conn, campaign_id) is not None
+
+
+@keys_app.command("list")
+def keys_list(as_json: Json = False) -> None:
+    """Every key that was ever made, without its secret."""
+    now = context.clock()
+    with context.open_ledger(context.settings()) as ledger, ledger.read() as conn:
+        found = [
+            {
+                "id": key.id,
+                "scopes": sorted(key.scopes),
+                "campaign": key.campaign_id,
+                "created_at": rfc3339(key.created_at),
+                "expires_at": None if key.expires_at is None else rfc3339(key.expires_at),
+                "usable": key.usable(now),
+            }
+            for key in keys.everyone(conn)
+        ]
+    if as_json:
+        context.print_json(found)
+        return
+    table = Table("id", "scopes", "campaign", "created", "expires", "usable", box=None)
+    for row in found:
+        scopes = ", ".join(row["scopes"])  # type: ignore[arg-type]
+        table.add_row(
+            str(row["id"]),
+            scopes,
+            *(str(row[n] or "-") for n in ("campaign", "created_at", "expires_at")),
+            str(row["usable"]),
+        )
+    context.out.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: str) -> None:
+    """Put a key out of use, now."""
+    with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
+        if not keys.revoke(conn, key_id, context.clock()):
+            raise NotFound("unknown_key", f"There is no key {key_id} in use.")
+    context.out.print(f"{key_id} is out of use")

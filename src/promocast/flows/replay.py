@@ -1,0 +1,54 @@
+"""Replay: take an inbox entry in again, now that what was wrong with it has been mended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from promocast import jobs
+from promocast.errors import InputError
+from promocast.flows import Ring, issue, show, verify
+from promocast.flows.versions import Versions
+from promocast.jobs import ClientAction
+from promocast.ledger import Ledger, inbox
+from promocast.ledger.inbox import Entry
+from promocast.model import Instant
+
+
+def replay(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ring: Ring) -> None:
+    """Take the entry in as if it had just come. It leaves the inbox only if that succeeds.
+
+    Raises:
+        InputError: it is still not acceptable; the entry stays.
+    """
+    try:
+        values: Any = json.loads(entry.body)
+    except ValueError:
+        raise InputError("unreadable", f"Inbox entry {entry.id} is no JSON; it can be looked at only.") from None
+    match entry.kind:
+        case "job":
+            accepted = issue.accept(ledger, jobs.read_issue_job(values), now, versions=versions)
+            if accepted.part_id is not None:
+                ring(jobs.ISSUE, [accepted.part_id])
+        case "deposit":
+            if entry.reason == "conflict":
+                raise InputError("conflict", "A deposit's contradiction cannot be replayed: its verdict stands.")
+            if changed := verify.record(ledger, [jobs.read_deposit(values)], now):
+                ring(jobs.VERIFY, changed)
+        case "client_action":
+            _replay_action(ledger, values, now, versions=versions, ring=ring)
+        case kind:
+            raise InputError("unknown_kind", f"Entries of kind {kind!r} cannot be replayed.")
+    with ledger.begin() as conn:
+        inbox.mark_replayed(conn, entry.id, now)
+
+
+def _replay_action(ledger: Ledger, values: Any, now: Instant, *, versions: Versions, ring: Ring) -> None:
+    try:
+        action = ClientAction.model_validate(values)
+    except ValidationError as exc:
+        raise InputError("invalid_client_action", "No client action.", jobs.pointers(exc)) from None
+    if show.client_action(ledger, action, now, versions=versions, ring=ring, keep=False) == "unknown_code":
+        raise InputError("unknown_code", "The code is still not recorded.")
