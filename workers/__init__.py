@@ -19,8 +19,6 @@ from promocast.workers import deliver, issue, verify
 
 KINDS: Final = ("issue", "deliver", "verify")
 
-# Threads per delivery queue: one sends and records while the other waits for its first batch.
-DELIVER_THREADS: Final = 2
 # How soon an idle thread notices that it is to stop, in milliseconds.
 NOTICE: Final = 200
 STOP_TIMEOUT: Final = 9_000
@@ -46,7 +44,7 @@ def _workers(runtime: Runtime, kinds: set[str]) -> Iterator[Worker]:
         yield _worker(runtime, verify.register, VERIFY, runtime.settings.workers.verify_threads)
     if "deliver" in kinds:
         for queue in DELIVER:
-            yield _worker(runtime, deliver.register, queue, DELIVER_THREADS)
+            yield _worker(runtime, deliver.register, queue, runtime.settings.workers.deliver_threads)
 
 
 def _worker(runtime: Runtime, register: Callable[[Runtime, WaitingBroker], None], queue: str, threads: int) -> Worker:

@@ -138,7 +138,7 @@ def policies(settings: Settings) -> dict[str, Policy]:
         sections = [channels.adapter_settings(settings, name) for name in names]
         first = next((section for section in sections if section.configured), sections[0])
         found[channel] = Policy(
-            slots=first.concurrency,
+            slots=max(1, first.concurrency // settings.workers.deliver_threads),
             lease=max(section.lease for section in sections),
             max_attempts=first.max_attempts,
             unknown=first.unknown,

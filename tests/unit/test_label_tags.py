@@ -131,11 +131,11 @@ def test_as_many_codes_are_drawn_as_were_asked_for(count: int) -> None:
     ],
 )
 def test_a_pattern_keeps_what_is_written_and_fills_each_place(pattern: str, shape: str) -> None:
-    codes = draw(PatternTag(type="pattern", pattern=pattern, alphabet="AB"), 200, Dice())
+    codes = draw(PatternTag(type="pattern", pattern=pattern, alphabet="AB"), 2_000, Dice())
 
-    assert len(codes) == 200
+    assert len(codes) == 2_000
     assert all(re.fullmatch(shape, code) for code in codes)
-    assert len(set(codes)) == 2 ** pattern.count("#"), "200 draws reach all of so few"
+    assert len(set(codes)) == 2 ** pattern.count("#"), "so many draws reach all of so few"
 
 
 def test_a_hash_that_was_drawn_is_no_place() -> None:

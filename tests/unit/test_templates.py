@@ -107,7 +107,7 @@ def test_a_value_in_html_is_text_and_nothing_else(value: str) -> None:
 
     inside = page.removeprefix("<p>").removesuffix("</p>")
     assert not set(inside) & set("<>\"'")
-    assert html.unescape(inside) == html.unescape(html.escape(value))
+    assert html.unescape(inside) == value.replace("\r\n", "\n").replace("\r", "\n")
     assert Markup(page).tags == ["p"]
 
 
@@ -159,7 +159,9 @@ def test_a_subject_is_one_line_whatever_its_values_are(value: str) -> None:
     assert subject.split() == ["For", *value.split()]
 
 
-@pytest.mark.parametrize(("channel", "part"), [("sms", "text"), ("telegram", "text"), ("popup", "body"), ("email", "text")])
+@pytest.mark.parametrize(
+    ("channel", "part"), [("sms", "text"), ("telegram", "text"), ("popup", "body"), ("email", "text")]
+)
 def test_plain_text_is_left_as_it_is(channel: str, part: str) -> None:
     hostile = "<b>\"Ann\" & 'Bob'</b>\n\\"
 
@@ -248,7 +250,9 @@ def test_what_a_template_remembers_is_limited() -> None:
 
 def test_a_campaign_that_names_only_what_it_has_is_without_fault() -> None:
     made = campaign(
-        templates={"popup": {"title": "Hi {{ player.first_name }}", "body": "{{ label.promo_code }} {{ campaign.id }}"}},
+        templates={
+            "popup": {"title": "Hi {{ player.first_name }}", "body": "{{ label.promo_code }} {{ campaign.id }}"}
+        },
         journey=[{"on": "code.issued", "call": "crm", "body": '{ "code" : "{{event.code}}" }'}],
     )
 

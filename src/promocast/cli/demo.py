@@ -30,6 +30,7 @@ def demo(
     except KeyboardInterrupt:
         ok = True
     if not ok:
+        context.err.print("That is not what the demo sets out to do.")
         raise typer.Exit(1)
 
 
@@ -38,31 +39,29 @@ async def _demo(*, once: bool, as_json: bool) -> bool:
     from promocast.demo.world import World, free_port
 
     with tempfile.TemporaryDirectory(prefix="promocast-demo-") as name:
-        plays: list[Play] = []
-        async with World(lambda popup: plays[0].show(popup)) as world:
+        async with World() as world:
             config = world.write_config(Path(name), free_port(8080))
-            async with _running(config) as (url, key):
-                client = httpx.AsyncClient(
-                    base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False
-                )
-                async with client:
-                    shown = Live(_table({}), console=context.out, refresh_per_second=10)
-                    plays.append(Play(client, world, lambda found: shown.update(_table(found))))
-                    if as_json:
-                        summary = await plays[0].run()
-                    else:
-                        context.out.print(f"promocast is up at {url}; issuing a code to everybody on every channel")
-                        with shown:
-                            summary = await plays[0].run()
-                    ok = as_expected(summary)
-                    if as_json:
-                        context.print_json(summary)
-                    else:
-                        await _tell(client, plays[0].codes["Ann"], summary, ok)
+            async with _running(config) as (url, key), _client(url, key) as client:
+                shown = Live(_table({}), console=context.out, refresh_per_second=10)
+                play = Play(client, world, lambda found: shown.update(_table(found)))
+                world.site.on_popup = play.show
+                if as_json:
+                    summary = await play.run()
+                    context.print_json(summary)
+                else:
+                    context.out.print(f"promocast is up at {url}; issuing a code to everybody on every channel")
+                    with shown:
+                        summary = await play.run()
+                    await _tell(client, play.codes["Ann"], summary)
                 if not once:
                     _invite(url, key, config)
                     await asyncio.Event().wait()
-    return ok
+    return as_expected(summary)
+
+
+def _client(url: str, key: str) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False)
 
 
 @asynccontextmanager
@@ -101,7 +100,7 @@ def _table(found: dict[str, Any]) -> Table:
     return table
 
 
-async def _tell(client: httpx.AsyncClient, code: str, summary: dict[str, Any], ok: bool) -> None:
+async def _tell(client: httpx.AsyncClient, code: str, summary: dict[str, Any]) -> None:
     story = (await client.get(f"/v1/codes/{code}")).json()
     context.out.print(f"\nOne code's story, {story['code']}:")
     for line in story["timeline"]:
@@ -111,8 +110,6 @@ async def _tell(client: httpx.AsyncClient, code: str, summary: dict[str, Any], o
         f"\n{summary['issued']} issued, {sum(summary['sent'].values())} sent, {summary['shown']} shown, "
         f"{summary['redeemed']} redeemed; refused: {refused}; {summary['unsent']} unsent; {summary['seconds']} s"
     )
-    if not ok:
-        context.err.print("That is not what the demo sets out to do.")
 
 
 def _invite(url: str, key: str, config: Path) -> None:

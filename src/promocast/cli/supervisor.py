@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import httpx
 
@@ -56,6 +57,7 @@ class Supervisor:
         self._queue: _Child | None = None
         self._children: list[_Child] = []
         self._environment = dict(os.environ)
+        self._lock: IO[str] | None = None
 
     @property
     def api_url(self) -> str:
@@ -74,8 +76,9 @@ class Supervisor:
             PromocastError: something did not start; all of it is stopped again.
         """
         try:
-            self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own_data_folder()
             if not self.settings.queue.url.get_secret_value():
+                valkey.end_orphan(self.settings)
                 self._queue = _Child("queue", valkey.prepare(self.settings, os.urandom))
                 self._launch(self._queue)
             self._prepare_ledger()
@@ -102,6 +105,17 @@ class Supervisor:
         deadline = time.monotonic() + STOP_SECONDS
         self._end(self._children, deadline)
         self._end([self._queue] if self._queue else [], deadline)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _own_data_folder(self) -> None:
+        """One supervisor to a data folder: two would fight for its queue and its port."""
+        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = (self.settings.data_dir / "up.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PromocastError(f"promocast is already up with the data folder {self.settings.data_dir}.") from None
 
     def _prepare_ledger(self) -> None:
         ledger = Ledger(self.settings.ledger_url)

@@ -1,4 +1,4 @@
-"""The demo's world: every provider, the operator's website, CRM and bonus engine, and the settings that lead to them."""
+"""The demo's world: every provider, the operator's own systems, and the settings that lead to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 from promocast.signing import new_webhook_secret
 from promocast.standins.endpoint import Endpoint
 from promocast.standins.fcm import FcmServer
-from promocast.standins.popup import PopupSite, Shown
+from promocast.standins.popup import PopupSite
 from promocast.standins.smtp import SmtpServer
 from promocast.standins.telegram import TelegramBotApi
 from promocast.standins.twilio import TwilioApi
@@ -26,12 +26,12 @@ ACCOUNT_SID = "AC" + "d" * 32
 class World:
     """Stand-ins on loopback ports, started with `async with`; each has credentials made for this run."""
 
-    def __init__(self, on_popup: Shown) -> None:
+    def __init__(self) -> None:
         self._secrets = {name: new_webhook_secret(os.urandom(32)) for name in ("popup", "crm", "bonus-engine")}
         self._mail_password = os.urandom(12).hex()
         self._twilio_token = os.urandom(16).hex()
         self._vapid = vapid_private_key()
-        self.site = PopupSite(self._secrets["popup"], on_popup)
+        self.site = PopupSite(self._secrets["popup"])
         self.crm = Endpoint(self._secrets["crm"])
         self.bonus_engine = Endpoint(self._secrets["bonus-engine"])
         self.mail = SmtpServer(security="starttls", username="promocast", password=self._mail_password)

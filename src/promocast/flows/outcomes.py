@@ -15,7 +15,7 @@ _RESENDS: Final[dict[UnknownPolicy, int]] = {"resend": 1_000_000, "once": 1, "wa
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a channel sends: `slots` at a time, each under a lease of `lease` ms, and what follows when it goes wrong."""
+    """How a channel sends: `slots` at a time in each thread, under a lease of `lease` ms, and what follows a fault."""
 
     slots: int
     lease: int

@@ -23,7 +23,7 @@ class PopupSite(HttpStandin):
         super().__init__(script)
         self.popups: list[dict[str, Any]] = []
         self._webhook = Webhook(secret)
-        self._on_popup = on_popup
+        self.on_popup = on_popup
 
     async def answer(self, request: Received) -> Reply | Fault:
         try:
@@ -32,6 +32,6 @@ class PopupSite(HttpStandin):
             return Reply(401)
         data = orjson.loads(request.body)["data"]
         self.popups.append(data)
-        if self._on_popup is not None:
-            await self._on_popup(data)
+        if self.on_popup is not None:
+            await self.on_popup(data)
         return Reply(204)

@@ -1,0 +1,97 @@
+"""A desk for tests that deliver: adapters that keep what they are given, on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from promocast.channels.outbox import Outbox
+from promocast.flows.deliver import Desk
+from promocast.flows.outcomes import Policy
+from promocast.ledger import deliveries, migrate, schema
+from promocast.model import CHANNELS, MINUTE, SECOND, Channel, Clock, Instant
+from tests.flows.conftest import Bench
+
+POLICY = Policy(slots=4, lease=15 * SECOND, max_attempts=3, unknown="resend", unknown_after=15 * MINUTE)
+# Where a test does not say otherwise: the unknown policies of the shipped settings.
+POLICIES: Mapping[str, Policy] = {
+    **dict.fromkeys(CHANNELS, POLICY),
+    "email": replace(POLICY, unknown="once"),
+    "sms": replace(POLICY, unknown="wait"),
+}
+
+
+@contextmanager
+def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def desk_of(
+    bench: Bench, loop: asyncio.AbstractEventLoop, adapters: Mapping[str, Channel] | None = None, **changes: Any
+) -> Desk:
+    """A desk on the bench's ledger and stopped clock; without `adapters` every channel has an outbox."""
+    desk = Desk(
+        ledger=bench.ledger,
+        ledger_id=migrate.ledger_id(bench.ledger),
+        versions=bench.versions,
+        adapters=dict.fromkeys(CHANNELS, Outbox()) if adapters is None else adapters,
+        endpoints=frozenset({"crm", "bonus-engine"}),
+        policies=POLICIES,
+        loop=loop,
+        clock=bench.clock,
+        jitter=no_jitter,
+        stopping=threading.Event(),
+        stop_grace=8 * SECOND,
+    )
+    return replace(desk, **changes)
+
+
+def no_jitter() -> float:
+    return 0.0
+
+
+def running(since: Instant) -> Clock:
+    """A clock that runs, from the bench's moment on."""
+    started = time.monotonic()
+    return lambda: since + round((time.monotonic() - started) * SECOND)
+
+
+def planned(bench: Bench, channel: str) -> list[int]:
+    """The row ids of all deliveries on a channel."""
+    d = schema.deliveries.c
+    with bench.ledger.read() as conn:
+        return list(conn.execute(select(d.id).where(d.channel == channel).order_by(d.id)).scalars())
+
+
+def delivery(bench: Bench, delivery_id: int) -> Row[Any]:
+    with bench.ledger.read() as conn:
+        return conn.execute(select(schema.deliveries).where(schema.deliveries.c.id == delivery_id)).one()
+
+
+def attempted(bench: Bench, delivery_id: int) -> list[tuple[int, str, str]]:
+    """[(number, outcome, reason)] of the attempts of a delivery that did not end well."""
+    code_id = delivery(bench, delivery_id).code_id
+    with bench.ledger.read() as conn:
+        [told] = [entry for entry in deliveries.history(conn, code_id) if entry["id"] == delivery_id]
+    tried: Any = told["attempted"]
+    return [(attempt["number"], attempt["outcome"], attempt["reason"]) for attempt in tried]
+
+
+def revoke(bench: Bench, code_id: int) -> None:
+    with bench.ledger.begin() as conn:
+        conn.execute(update(schema.codes).where(schema.codes.c.id == code_id).values(revoked_at=bench.clock()))
