@@ -10,7 +10,7 @@ import pytest
 
 from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
 from promocast.flows import show
-from promocast.flows.show import ClientAction
+from promocast.jobs import ActionPayload, ClientAction
 from promocast.ledger import codes, events, inbox
 from promocast.ledger.codes import Code
 from promocast.model import DAY, HOUR
@@ -25,7 +25,12 @@ ANOTHER_EXTERNAL = EXTERNAL.replace('id = "welcome"', 'id = "winback"')
 def act(
     bench: Bench, code: str, *, eid: str = "e-1", player_id: str | None = "p1", action: str = "CODE_IS_SHOWN"
 ) -> str:
-    told = ClientAction(eid, action, code, player_id, bench.clock(), b'{"as": "it came"}')
+    told = ClientAction(
+        eid=eid,
+        user_ext_id=player_id,
+        event_type="client_action",
+        payload=ActionPayload(client_action=action, code=code),
+    )
     return show.client_action(bench.ledger, told, bench.clock(), versions=bench.versions, ring=bench.ring)
 
 
@@ -127,7 +132,8 @@ def test_an_action_for_a_code_that_is_not_recorded_goes_to_the_inbox_and_counts_
     assert (early, later) == ("unknown_code", "recorded"), "the eid of an action that was not recorded is not used up"
     with bench.ledger.read() as conn:
         [entry] = inbox.waiting(conn)
-    assert (entry.kind, entry.reason, entry.body) == ("client_action", "unknown_code", b'{"as": "it came"}')
+    assert (entry.kind, entry.reason) == ("client_action", "unknown_code")
+    assert ClientAction.model_validate_json(entry.body).payload.code == "CRM-77"
 
 
 # "Save the code", from a CRM

@@ -385,6 +385,13 @@ def test_a_near_miss_is_the_least_change_that_would_have_passed(
     assert on_terms(terms, **facts).near_miss == {"changes": changes, "text": text}
 
 
+def test_a_near_miss_in_another_currency_has_no_more_digits_than_it() -> None:
+    near_miss = on_terms({"min_deposit": {"JPY": "20"}}, amount="50.55").near_miss
+
+    assert near_miss is not None
+    assert near_miss["changes"] == {"currency": "JPY", "amount": "51"}
+
+
 CURRENCIES = ("EUR", "USD", "JPY")
 
 

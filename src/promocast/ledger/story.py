@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
-from promocast.ledger import codes, deliveries, events
+from promocast.ledger import campaigns, codes, deliveries, events
 from promocast.ledger.codes import Code
 from promocast.model import Instant, rfc3339
 
@@ -71,8 +72,9 @@ def timeline(conn: Connection, code: Code) -> list[dict[str, Any]]:
     for type_, at, data in events.of_code(conn, code.id):
         if type_ in _WORDS:
             lines.append((at, 2, {"what": _say(type_, data), "event": type_, **data}))
+    journey = orjson.loads(campaigns.document(conn, code.campaign_id, code.campaign_version))["journey"]
     for delivery in deliveries.history(conn, code.id):
-        lines += _delivery_lines(delivery)
+        lines += _delivery_lines(delivery, journey[delivery["rule"]]["call"])
     lines.sort(key=lambda line: line[:2])
     return [{"at": rfc3339(at), **line} for at, _, line in lines]
 
@@ -84,9 +86,10 @@ def _say(type_: str, data: dict[str, Any]) -> str:
     return f"{said} (refused: another player's code)" if type_ == "client_action" and data.get("refused") else said
 
 
-def _delivery_lines(delivery: dict[str, Any]) -> list[tuple[Instant, int, dict[str, Any]]]:
-    channel, state, reason = delivery["channel"], delivery["state"], delivery["reason"]
-    told = {"channel": channel, "rule": delivery["rule"]}
+def _delivery_lines(delivery: dict[str, Any], endpoint: str | None) -> list[tuple[Instant, int, dict[str, Any]]]:
+    state, reason = delivery["state"], delivery["reason"]
+    channel = f"call to {endpoint}" if endpoint else delivery["channel"]
+    told = {"channel": delivery["channel"], "rule": delivery["rule"]}
     lines = [
         (
             attempt["closed_at"],
@@ -96,7 +99,9 @@ def _delivery_lines(delivery: dict[str, Any]) -> list[tuple[Instant, int, dict[s
         for attempt in delivery["attempted"]
     ]
     if delivery["sent_at"] is not None:
-        lines.append((delivery["sent_at"], 3, {"what": f"sent by {channel}", **told}))
+        lines.append(
+            (delivery["sent_at"], 3, {"what": f"{channel} made" if endpoint else f"sent by {channel}", **told})
+        )
     elif state in ("planned", "unknown") and delivery["due_at"] is not None:
         waits = f"{channel} due" if state == "planned" else f"{channel} unknown; looked at again"
         lines.append((delivery["due_at"], 4, {"what": waits + (f" ({reason})" if reason else ""), **told}))
