@@ -16,7 +16,7 @@ from promocast.flows.sweep import Swept, sweep
 from promocast.jobs import ISSUE, VERIFY
 from promocast.ledger import deliveries, events
 from promocast.model import DAY, HOUR, MINUTE, SECOND
-from promocast.settings import SweepSettings
+from promocast.settings import SweepSettings, UnknownPolicy
 from tests.conftest import NOW
 from tests.flows.conftest import CAMPAIGN, Bench, job_for
 from tests.flows.desk import POLICIES, POLICY, attempted, delivery, no_jitter, planned, revoke
@@ -208,7 +208,7 @@ def test_where_the_policy_waits_for_evidence_nothing_is_resent_and_in_the_end_gi
 
 @pytest.mark.parametrize(("unknown", "resent"), [("once", 1), ("resend", 2), ("wait", 0)])
 def test_senders_that_keep_dying_are_followed_by_others_as_often_as_the_policy_says(
-    bench: Bench, unknown: str, resent: int
+    bench: Bench, unknown: UnknownPolicy, resent: int
 ) -> None:
     bench.apply(POPUP_ONLY)
     bench.issue("p1")

@@ -222,10 +222,12 @@ def test_the_space_counts_what_can_be_told_apart(tag: LabelTag, codes: int) -> N
     [
         RandomTag(type="random"),
         RandomTag(type="random", expected_codes=31**8 // 2),
+        RandomTag(type="random", alphabet="AB"),
+        RandomTag(type="random", alphabet="".join(map(chr, range(0x4E00, 0x4E00 + 256)))),
         RandomTag(type="random", alphabet=CYRILLIC),
         PatternTag(type="pattern", pattern="WELCOME-####"),
     ],
-    ids=["default", "as many as there is room for", "Cyrillic", "pattern"],
+    ids=["default", "as many as there is room for", "fewest", "most", "Cyrillic", "pattern"],
 )
 def test_a_tag_that_can_make_codes_is_without_fault(tag: LabelTag) -> None:
     assert faults(tag) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,8 @@ from promocast.ledger.events import Event
 from promocast.model import PLAYER_CHANNELS, SECOND, Channel, Clock, Failed, Instant, Outcome, Rejected
 from promocast.observe import log
 
+# How long what has arrived may wait to be recorded with what arrives next, in seconds. A commit costs more than a send.
+GATHER: Final = 0.01
 # Between two looks whether the ledger is back, in seconds.
 LEDGER_PAUSE: Final = 1.0
 
@@ -91,18 +94,18 @@ def _record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Inst
     sent = [c.delivery for c in closings if c.state == "sent" and c.delivery.id in closed]
     if sent:
         events.append(conn, Event("delivery.sent", now, subjects=sorted(delivery.id for delivery in sent)))
-        _anchor(desk, conn, {d.code_id for d in sent if d.channel in PLAYER_CHANNELS}, now)
+        _anchor(desk, conn, sorted({d.code_id for d in sent if d.channel in PLAYER_CHANNELS}), now)
     late = len(closings) - len(closed)
     if late:
         log.warning("late_outcomes", count=late)
 
 
-def _anchor(desk: Desk, conn: Connection, code_ids: set[int], now: Instant) -> None:
+def _anchor(desk: Desk, conn: Connection, code_ids: Sequence[int], now: Instant) -> None:
     """Where a code's life begins when it is first sent, it begins now. Other codes are not written on a send."""
-    for code in codes.by_ids(conn, sorted(code_ids)).values():
-        campaign = desk.versions.get(conn, code.campaign_id, code.campaign_version).campaign
-        if campaign.code.valid_from == "sent" and codes.mark_sent(conn, [code.id], now):
-            codes.set_expiry(conn, [code.id], journey.expiry(campaign, now))
+    for campaign_id, version, ids in codes.by_version(conn, code_ids):
+        campaign = desk.versions.get(conn, campaign_id, version).campaign
+        if campaign.code.valid_from == "sent":
+            codes.set_expiry(conn, codes.mark_sent(conn, ids, now), journey.expiry(campaign, now))
 
 
 def _claim(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> list[Dossier]:
@@ -193,13 +196,19 @@ class _Flight:
         future.add_done_callback(lambda _: self.arrived.put(delivery_id))
 
     def landed(self, wait: float | None) -> list[tuple[Dossier, Outcome]]:
-        """All that has arrived, once anything has; nothing where `wait` seconds pass without."""
-        try:
-            ids = [self.arrived.get(timeout=wait)]
-        except Empty:
-            return []
-        while not self.arrived.empty():
-            ids.append(self.arrived.get_nowait())
+        """What has arrived, once anything has: gathered until half of what is under way is there, or for GATHER.
+
+        Empty where `wait` seconds pass without anything.
+        """
+        enough = (len(self.open) + 1) // 2
+        ids: list[int] = []
+        until = None
+        while len(ids) < enough:
+            try:
+                ids.append(self.arrived.get(timeout=wait if until is None else max(0.0, until - time.monotonic())))
+            except Empty:
+                break
+            until = until or time.monotonic() + GATHER
         return [(dossier, _outcome_of(future)) for dossier, future in map(self.open.pop, ids)]
 
 

@@ -187,6 +187,15 @@ def mark_sent(conn: Connection, code_ids: Sequence[int], now: Instant) -> list[i
     return list(conn.execute(statement).scalars())
 
 
+def by_version(conn: Connection, code_ids: Sequence[int]) -> list[tuple[str, int, list[int]]]:
+    """[(campaign, version, the codes of it)]"""
+    found: dict[tuple[str, int], list[int]] = {}
+    statement = select(codes.c.id, codes.c.campaign_id, codes.c.campaign_version).where(codes.c.id.in_(code_ids))
+    for row in conn.execute(statement):
+        found.setdefault((row.campaign_id, row.campaign_version), []).append(row.id)
+    return [(campaign_id, version, ids) for (campaign_id, version), ids in found.items()]
+
+
 def set_expiry(conn: Connection, code_ids: Sequence[int], expires_at: Instant | None) -> None:
     conn.execute(update(codes).where(codes.c.id.in_(code_ids)).values(expires_at=expires_at, due_at=expires_at))
 

@@ -1,0 +1,23 @@
+"""`python -m benchmarks [codes issue deliver]`: prints one table; absolute times mean little on a shared machine."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import UTC, datetime
+
+from benchmarks import codes, deliver, issue
+
+ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(ALL)
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python {platform.python_version()}")
+    for name in names:
+        for row in ALL[name]():
+            ratio = f"x{row.ours / row.other:.2f}"
+            print(f"{name:8} {row.what:58} {row.ours:>12,.0f}/s {row.other:>12,.0f}/s  {ratio:8} {row.than}")
+
+
+main()
