@@ -10,7 +10,7 @@ from promocast.campaign import document
 from promocast.campaign.deposit import Deposit
 from promocast.campaign.document import Campaign
 from promocast.campaign.redemption import Candidate
-from promocast.model import DAY, HOUR
+from promocast.model import DAY
 from tests.conftest import NOW
 
 DOCUMENT: dict[str, Any] = {
@@ -61,7 +61,3 @@ def candidate(terms: dict[str, Any] | None = None, **facts: Any) -> Candidate:
         player_redemptions=0,
     )
     return replace(ordinary, **facts)
-
-
-LONG_AGO = NOW - 365 * DAY
-SOON = NOW + HOUR

@@ -99,6 +99,17 @@ def test_what_will_be_left_out_here_is_a_warning(rule: dict[str, Any], key: str,
     assert found == [Finding("warning", f"/journey/0/{key}", reason)]
 
 
+def test_a_rule_that_waits_for_another_action_is_not_the_one_that_is_missing() -> None:
+    journey = [
+        {"on": "code.issued", "send": ["popup"], "when_shown": "SEEN"},
+        {"on": "client_action", "action": "CLOSED", "call": "crm"},
+    ]
+
+    [finding] = findings(templates=POPUP, journey=journey)
+
+    assert finding == Finding("warning", "/journey/0/when_shown", "no rule waits for the client action 'SEEN'")
+
+
 def test_every_finding_is_told_not_only_the_first() -> None:
     found = findings(
         configured=[],
