@@ -23,6 +23,7 @@ from promocast.flows import issue
 from promocast.flows.deliver import Desk, deliver
 from promocast.flows.outcomes import Policy
 from promocast.flows.versions import Versions
+from promocast.flows.watch import Watch
 from promocast.ledger import Ledger
 from promocast.model import system_clock
 from promocast.settings import PopupSettings
@@ -80,16 +81,20 @@ async def _desk(ledger: Ledger, url: str, loop: asyncio.AbstractEventLoop) -> tu
     secret = SecretStr(new_webhook_secret(os.urandom(32)))
     http = Http()
     popup = Popup(PopupSettings(url=url, secrets=(secret,)), http, system_clock)
+    watch = Watch(ledger, system_clock)
+    threading.Thread(target=watch.keep_looking, args=(threading.Event(),), daemon=True).start()
     desk = Desk(
         ledger=ledger,
         ledger_id="bench",
         versions=Versions(),
+        watch=watch,
         adapters={"popup": popup},
         endpoints=frozenset(),
         policies={"popup": Policy(SLOTS, 20_000, 8, "resend", 900_000)},
         loop=loop,
         clock=system_clock,
         jitter=random.random,
+        ring=lambda *_: None,
         stopping=threading.Event(),
         stop_grace=1_000,
     )

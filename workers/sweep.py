@@ -17,6 +17,7 @@ def run(runtime: Runtime) -> None:
             swept = sweep(
                 runtime.ledger,
                 settings=runtime.settings.sweep,
+                versions=runtime.versions,
                 policies=runtime.policies,
                 clock=runtime.clock,
                 jitter=runtime.jitter,

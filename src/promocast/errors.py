@@ -81,6 +81,14 @@ class LedgerUnavailable(LedgerError):
     """The database does not answer."""
 
 
+class Withheld(PromocastError):
+    """The gate closed between the claim of a delivery and the first byte of its message; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class QueueUnavailable(PromocastError):
     """The queue does not answer. Nothing is lost: the sweeper rings again for all that is due."""
 

@@ -17,6 +17,7 @@ from promocast.errors import LedgerUnavailable
 from promocast.flows.deliver import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.versions import Versions
+from promocast.flows.watch import Watch
 from promocast.ledger import Ledger, inbox, migrate
 from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
@@ -57,16 +58,21 @@ class Runtime:
         """
         if self._outside is None:
             self._outside = _Outside(self.settings, self.clock)
+            self._watch = Watch(self.ledger, self.clock)
+            self._watch.look()
+            threading.Thread(target=self._watch.keep_looking, args=(self.stopping,), name="watch", daemon=True).start()
         return Desk(
             ledger=self.ledger,
             ledger_id=migrate.ledger_id(self.ledger),
             versions=self.versions,
+            watch=self._watch,
             adapters=self._outside.adapters,
             endpoints=frozenset(self.settings.endpoints),
             policies=self.policies,
             loop=self._outside.loop,
             clock=self.clock,
             jitter=self.jitter,
+            ring=self.bell.ring,
             stopping=self.stopping,
             stop_grace=self.settings.workers.stop_grace,
         )

@@ -7,6 +7,7 @@ they would, when a test says so.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ import httpx
 import orjson
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 
 from promocast import jobs, valkey
@@ -139,9 +141,12 @@ class Api:
             )
         terms = runtime.settings.verification
         if unjudged:
-            verify.judge(
-                self.ledger, unjudged, versions=runtime.versions, terms=terms, clock=self.clock, ring=ring
-            )
+            verify.judge(self.ledger, unjudged, versions=runtime.versions, terms=terms, clock=self.clock, ring=ring)
+
+    def routes(self) -> set[tuple[str, str]]:
+        """{(method, path)} of everything that the application answers to."""
+        found = iter_route_contexts(self.app.routes)
+        return {(method, route.path or "") for route in found for method in (route.methods or set()) - {"HEAD"}}
 
     def rung(self, queue: str) -> int:
         """How many rings wait in a queue."""
@@ -188,32 +193,47 @@ def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty ledger, to be copied."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite3"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def shared_database(postgres_url: str) -> Iterator[str]:
+    """A ledger in PostgreSQL, to be emptied."""
     with fresh_database(postgres_url) as url:
-        ledger = Ledger(url)
-        migrate.upgrade(ledger, os.urandom, NOW)
-        ledger.close()
+        _migrate(url)
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """In place of the general fixture: one PostgreSQL database for all, emptied before each test. Making a new one
-    takes several times as long as a test of the API does."""
+    """An empty ledger of this release. In place of the general fixture, whose databases are made and migrated anew for
+    each test, which takes several times as long as a test of the API does."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+        path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
+        return f"sqlite:///{path}"
     url = str(request.getfixturevalue("shared_database"))
     ledger = Ledger(url)
     with ledger.begin() as conn:
         for table in reversed(schema.metadata.sorted_tables):
-            conn.execute(table.delete())
+            if table is not schema.ledger:
+                conn.execute(table.delete())
     ledger.close()
     return url
 
 
+def _migrate(url: str) -> None:
+    ledger = Ledger(url)
+    migrate.upgrade(ledger, os.urandom, NOW)
+    ledger.close()
+
+
 @pytest.fixture
-def settings(ledger: Ledger, ledger_url: str, queue_url: str, tmp_path: Path) -> Settings:
-    """Those of an installation whose ledger is of this release and empty, and whose queue is empty."""
+def settings(ledger_url: str, queue_url: str, tmp_path: Path) -> Settings:
+    """Those of an installation whose ledger and queue are empty."""
     queue = make_client(queue_url)
     queue.flushdb()
     queue.close()

@@ -15,6 +15,7 @@ from sqlalchemy import Row, select, update
 from promocast.channels.outbox import Outbox
 from promocast.flows.deliver import Desk
 from promocast.flows.outcomes import Policy
+from promocast.flows.watch import Watch
 from promocast.ledger import deliveries, migrate, schema
 from promocast.model import CHANNELS, MINUTE, SECOND, Channel, Clock, Instant
 from tests.flows.conftest import Bench
@@ -49,12 +50,14 @@ def desk_of(
         ledger=bench.ledger,
         ledger_id=migrate.ledger_id(bench.ledger),
         versions=bench.versions,
+        watch=Watch(bench.ledger, bench.clock),
         adapters=dict.fromkeys(CHANNELS, Outbox()) if adapters is None else adapters,
         endpoints=frozenset({"crm", "bonus-engine"}),
         policies=POLICIES,
         loop=loop,
         clock=bench.clock,
         jitter=no_jitter,
+        ring=bench.ring,
         stopping=threading.Event(),
         stop_grace=8 * SECOND,
     )

@@ -34,6 +34,7 @@ def swept(
     return sweep(
         bench.ledger,
         settings=SweepSettings(ring_after=SECOND, batch=batch),
+        versions=bench.versions,
         policies=policies,
         clock=bench.clock,
         jitter=no_jitter,

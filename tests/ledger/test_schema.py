@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, insert, inspect, text, update
+from sqlalchemy import CheckConstraint, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from promocast.errors import LedgerError
@@ -86,12 +86,16 @@ def test_an_empty_ledger_is_refused_with_what_to_do(ledger_url: str) -> None:
     empty.close()
 
 
-def test_a_ledger_of_another_release_is_refused_with_both_revisions(ledger: Ledger) -> None:
-    with ledger.begin() as conn:
+def test_a_ledger_of_another_release_is_refused_with_both_revisions(ledger_url: str) -> None:
+    other = Ledger(ledger_url)
+    migrate.upgrade(other, os.urandom, NOW)
+    with other.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(LedgerError, match="revision 9999, this release needs 0001"):
-        migrate.check(ledger)
+        migrate.check(other)
+
+    other.close()
 
 
 def test_a_spelling_is_one_codes_only(ledger: Ledger) -> None:
@@ -106,9 +110,10 @@ def test_a_spelling_is_one_codes_only(ledger: Ledger) -> None:
 def test_a_recipient_of_a_request_has_one_code_only(ledger: Ledger) -> None:
     with ledger.begin() as conn:
         plant_codes(conn, "p1")
+        request_id = conn.execute(select(schema.requests.c.id)).scalar_one()
 
     with pytest.raises(IntegrityError), ledger.begin() as conn:
-        conn.execute(insert(schema.codes).values(CODE | {"request_id": 1, "player_id": "p1"}))
+        conn.execute(insert(schema.codes).values(CODE | {"request_id": request_id, "player_id": "p1"}))
 
 
 def test_a_deposit_has_one_redemption_only(ledger: Ledger) -> None:

@@ -117,8 +117,9 @@ class RedemptionTerms(Part):
 class Rule(Part):
     """One event-condition-action rule of a journey."""
 
-    on: Literal["code.issued", "client_action", "code.redeemed"]
+    on: Literal["code.issued", "client_action", "code.redeemed", "delivery.failed"]
     action: str | None = None
+    of: PlayerChannel | None = None
     after: Duration = 0
     unless: tuple[Literal["code.shown", "code.redeemed"], ...] = ()
     send: tuple[PlayerChannel, ...] = ()
@@ -134,6 +135,12 @@ class Rule(Part):
             raise ValueError('`on = "client_action"` needs the `action` to wait for, as in action = "CODE_IS_SHOWN"')
         if self.action and self.on != "client_action":
             raise ValueError('`action` belongs to `on = "client_action"`')
+        if (self.on == "delivery.failed") != (self.of is not None):
+            raise ValueError(
+                '`on = "delivery.failed"` needs the channel that failed, as in of = "email"; no other rule does'
+            )
+        if self.of is not None and self.of in self.send:
+            raise ValueError("what failed on a channel is not sent on the same channel again")
         if self.body is not None and not self.call:
             raise ValueError("`body` belongs to `call`")
         if self.when_shown is not None and "popup" not in self.send:

@@ -34,15 +34,29 @@ class CodeFacts:
     max_redemptions: int | None
 
 
-def plan(campaign: Campaign, event: str, addresses: Mapping[str, int], action: str | None = None) -> Iterator[Planned]:
-    """The deliveries that `event` causes for a recipient who has `addresses[channel]` addresses on each channel."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What may fire a rule: the event's type, and of a client action its name, of a failed delivery its channel."""
+
+    event: str
+    action: str | None = None
+    of: str | None = None
+
+
+def plan(campaign: Campaign, cause: Cause, addresses: Mapping[str, int]) -> Iterator[Planned]:
+    """The deliveries that `cause` leads to for a recipient who has `addresses[channel]` addresses on each channel.
+
+    Where a rule waits for a channel's failure, a recipient without an address there is planned for as well: it fails
+    when it is due, and not before, for a reminder may turn out not to be needed.
+    """
+    awaited = {rule.of for rule in campaign.journey if rule.of is not None}
     for i, rule in enumerate(campaign.journey):
-        if rule.on != event or (event == "client_action" and rule.action != action):
+        if rule.on != cause.event or rule.action != cause.action or rule.of != cause.of:
             continue
         if rule.call:
             yield Planned(i, "call", 0, rule.after)
         for channel in rule.send:
-            for slot in range(addresses.get(channel, 0)):
+            for slot in range(addresses.get(channel, 0) or (channel in awaited)):
                 yield Planned(i, channel, slot, rule.after)
 
 

@@ -16,6 +16,7 @@ from typing import Final, Literal, cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
+from promocast import gate
 from promocast.channels.http import Http
 from promocast.channels.mime import Letterhead, build, envelope_address
 from promocast.model import HOUR, MINUTE, SECOND, Clock, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent
@@ -185,9 +186,11 @@ class Line:
         if self._smtp.supports_extension("size"):
             options.append(f"SIZE={len(mail)}")
         self.phase = "mail"
+        gate.about_to_write()
         await self._smtp.mail(self._letterhead.mailbox, options=options, encoding=encoding)
         self.phase = "rcpt"
         await self._smtp.rcpt(recipient, encoding=encoding)
+        gate.about_to_write()  # the server may have taken its time
         self.phase = "data"
         await self._smtp.data(mail, timeout=self._settings.final_dot_timeout / SECOND)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promocast.cli import campaign, codes, context, deposits, issue, ledger, operate, run
+from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, run
 from promocast.cli.demo import demo
 
 app = typer.Typer(
@@ -37,6 +37,9 @@ app.command()(run.sweeper)
 app.command()(issue.issue)
 app.command()(operate.status)
 app.command()(operate.doctor)
+app.command("stop-all")(halting.stop_all)
+app.command("resume-all")(halting.resume_all)
+app.add_typer(halting.app, name="channel")
 app.add_typer(deposits.app, name="deposits")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(codes.app, name="codes")

@@ -17,7 +17,7 @@ from promocast.cli.diagnosis import diagnose
 from promocast.errors import ConfigError, InputError, NotFound, PromocastError
 from promocast.flows.replay import replay as replay_entry
 from promocast.flows.versions import Versions
-from promocast.ledger import Ledger, deliveries, deposits, inbox, keys
+from promocast.ledger import Ledger, channels, deliveries, deposits, inbox, keys
 from promocast.model import parse_duration, rfc3339
 from promocast.settings import Settings
 from promocast.valkey import queue_url
@@ -54,6 +54,8 @@ def _status(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "unsent": deliveries.unsent(conn, context.clock()),
             "deposits": deposits.results(conn),
             "inbox": inbox.counts(conn),
+            "paused": sorted(s.name for s in channels.states(conn).values() if s.paused_at is not None),
+            "halted": {s.name: s.reason for s in channels.states(conn).values() if s.halted_at is not None},
         }
     return {"api": f"http://{settings.api.host}:{settings.api.port}", "queue": _queue(settings), **found}
 

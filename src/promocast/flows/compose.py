@@ -44,14 +44,7 @@ def withheld(dossier: Dossier, now: Instant) -> str | None:
         return None
     if reason := journey.dead(facts, now, dossier.version.campaign.min_ttl):
         return reason
-    player = dossier.player
-    if player is None:
-        return None
-    if player.excluded(now):
-        return "player_excluded"
-    if not player.consents.get(dossier.delivery.channel, True):
-        return "opted_out"
-    return None
+    return dossier.player.refusal(dossier.delivery.channel, now) if dossier.player else None
 
 
 def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:

@@ -17,17 +17,21 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from promocast import retry
+from promocast import gate, retry
 from promocast.campaign import journey
-from promocast.errors import LedgerUnavailable
-from promocast.flows import compose, outcomes
+from promocast.errors import LedgerUnavailable, Withheld
+from promocast.flows import Ring, compose, outcomes, rules
 from promocast.flows.compose import Dossier
+from promocast.flows.fallback import FAILED, fire_failed
 from promocast.flows.outcomes import Policy
+from promocast.flows.rules import Planned
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deliveries, events, players
+from promocast.flows.watch import UNSURE, Watch
+from promocast.ledger import Connection, Ledger, channels, codes, deliveries, events, players
 from promocast.ledger.deliveries import Claimed, Closing
+from promocast.ledger.engine import lock_players
 from promocast.ledger.events import Event
-from promocast.model import PLAYER_CHANNELS, SECOND, Channel, Clock, Failed, Instant, Outcome, Rejected
+from promocast.model import PLAYER_CHANNELS, SECOND, Channel, Clock, Failed, Instant, Message, Outcome, Rejected
 from promocast.observe import log
 
 # How long what has arrived may wait to be recorded with what arrives next, in seconds. A commit costs more than a send.
@@ -43,12 +47,14 @@ class Desk:
     ledger: Ledger
     ledger_id: str
     versions: Versions
+    watch: Watch
     adapters: Mapping[str, Channel]
     endpoints: frozenset[str]
     policies: Mapping[str, Policy]
     loop: asyncio.AbstractEventLoop
     clock: Clock
     jitter: retry.Jitter
+    ring: Ring
     stopping: threading.Event
     stop_grace: int
 
@@ -81,23 +87,44 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
     while True:
         try:
             with desk.ledger.begin() as conn:
-                _record(desk, conn, closings, desk.clock())
-                return _claim(desk, conn, channel, ids)
+                now = desk.clock()
+                planned = _record(desk, conn, closings, now)
+                dossiers, more = _claim(desk, conn, channel, ids, now)
         except LedgerUnavailable:
             log.warning("ledger_unavailable", channel=channel, unrecorded=len(closings))
             if desk.stopping.wait(LEDGER_PAUSE):
                 raise
+        else:
+            rules.ring_due(desk.ring, planned + more, now)
+            return dossiers
 
 
-def _record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
+def _record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Instant) -> Planned:
+    """Close attempts, and do what follows from how they ended: anchors, events, the deliveries to fall back on."""
+    if not closings:
+        return []
     closed = deliveries.close(conn, closings, now)
     sent = [c.delivery for c in closings if c.state == "sent" and c.delivery.id in closed]
     if sent:
         events.append(conn, Event("delivery.sent", now, subjects=sorted(delivery.id for delivery in sent)))
         _anchor(desk, conn, sorted({d.code_id for d in sent if d.channel in PLAYER_CHANNELS}), now)
+    _tend_circuits(conn, closings, now)
     late = len(closings) - len(closed)
     if late:
         log.warning("late_outcomes", count=late)
+    failed = [c.delivery.id for c in closings if c.delivery.id in closed and c.due_at is None and c.state in FAILED]
+    return fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else []
+
+
+def _tend_circuits(conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
+    """A channel whose provider refuses us for a fault of ours is halted, and goes on when a send succeeds."""
+    for channel in {c.delivery.channel for c in closings if c.state == "sent"}:
+        if channels.recover(conn, channel):
+            log.warning("channel_recovered", channel=channel)
+    for channel, why in {c.delivery.channel: c.reason or "" for c in closings if c.halted}.items():
+        if channels.halt(conn, channel, why, now, now + retry.PROBE_AFTER_HALT):
+            events.append(conn, Event("channel.halted", now, data={"channel": channel, "reason": why}))
+            log.error("channel_halted", channel=channel, reason=why)
 
 
 def _anchor(desk: Desk, conn: Connection, code_ids: Sequence[int], now: Instant) -> None:
@@ -108,11 +135,14 @@ def _anchor(desk: Desk, conn: Connection, code_ids: Sequence[int], now: Instant)
             codes.set_expiry(conn, codes.mark_sent(conn, ids, now), journey.expiry(campaign, now))
 
 
-def _claim(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> list[Dossier]:
+def _claim(
+    desk: Desk, conn: Connection, channel: str, ids: Sequence[int], now: Instant
+) -> tuple[list[Dossier], Planned]:
     """Claim, and read all that sending needs. What must not be sent is closed here, in the same transaction."""
+    ids = channels.admitted(conn, channel, ids, now, now + retry.PROBE_AFTER_HALT) if ids else ()
     if not ids:
-        return []
-    policy, now = desk.policies[channel], desk.clock()
+        return [], []
+    policy = desk.policies[channel]
     claimed = deliveries.claim(
         conn,
         ids,
@@ -123,8 +153,9 @@ def _claim(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> li
     )
     dossiers = _dossiers(desk, conn, claimed)
     withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
-    _record(desk, conn, [_withheld(d.delivery, why) for d in dossiers if (why := withheld[d.delivery.id])], now)
-    return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]]
+    skipped = [_withheld(d.delivery, why) for d in dossiers if (why := withheld[d.delivery.id])]
+    planned = _record(desk, conn, skipped, now)
+    return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned
 
 
 def _withheld(delivery: Claimed, why: str) -> Closing:
@@ -134,7 +165,9 @@ def _withheld(delivery: Claimed, why: str) -> Closing:
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
     known = codes.by_ids(conn, sorted({delivery.code_id for delivery in claimed}))
-    holders = players.by_ids(conn, sorted({code.player_id for code in known.values() if code.player_id}))
+    holder_ids = sorted({code.player_id for code in known.values() if code.player_id})
+    lock_players(conn, holder_ids, shared=True)
+    holders = players.by_ids(conn, holder_ids)
     causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
     found = []
     for delivery in claimed:
@@ -155,7 +188,15 @@ def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closin
     if channel is None or (adapter == "call" and message.address not in desk.endpoints):
         closings.append(Closing(dossier.delivery, "skipped", "not_configured", counts=False))
         return
-    flight.launch(desk.loop, dossier, channel.send(message))
+    flight.launch(desk.loop, dossier, _send(desk, channel, message))
+
+
+async def _send(desk: Desk, channel: Channel, message: Message) -> Outcome:
+    """Send, with the gate asked once more by whoever writes the first byte: between the claim and that moment lie a
+    queue, a connection and a handshake, and a player may have been excluded meanwhile."""
+    if message.channel in PLAYER_CHANNELS:
+        gate.CHECK.set(lambda: desk.watch.check(message.player_id, message.channel, desk.clock()))
+    return await channel.send(message)
 
 
 def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
@@ -171,7 +212,11 @@ def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
     return closings
 
 
-def _closing(desk: Desk, dossier: Dossier, outcome: Outcome) -> Closing:
+def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closing:
+    if isinstance(outcome, Withheld):
+        if outcome.reason == UNSURE:
+            return Closing(dossier.delivery, "planned", UNSURE, due_at=desk.clock() + SECOND, counts=False)
+        return _withheld(dossier.delivery, outcome.reason)
     return outcomes.closing(
         dossier.delivery,
         outcome,
@@ -195,7 +240,7 @@ class _Flight:
         self.open[delivery_id] = (dossier, future)
         future.add_done_callback(lambda _: self.arrived.put(delivery_id))
 
-    def landed(self, wait: float | None) -> list[tuple[Dossier, Outcome]]:
+    def landed(self, wait: float | None) -> list[tuple[Dossier, Outcome | Withheld]]:
         """What has arrived, once anything has: gathered until half of what is under way is there, or for GATHER.
 
         Empty where `wait` seconds pass without anything.
@@ -212,11 +257,14 @@ class _Flight:
         return [(dossier, _outcome_of(future)) for dossier, future in map(self.open.pop, ids)]
 
 
-def _outcome_of(future: Future[Outcome]) -> Outcome:
-    """An adapter raises nothing by contract. One that does, perhaps somebody else's, has hidden whether it sent."""
+def _outcome_of(future: Future[Outcome]) -> Outcome | Withheld:
+    """An adapter raises nothing of its own, by contract. One that does, perhaps somebody else's, has hidden whether
+    it sent. What the gate raises comes through every adapter."""
     if future.cancelled():
         return Failed("stopped", maybe_sent=True)
     error = future.exception()
+    if isinstance(error, Withheld):
+        return error
     if error is None:
         return future.result()
     log.error("adapter_raised", error=type(error).__name__)

@@ -14,8 +14,10 @@ import orjson
 
 from promocast import jobs
 from promocast.campaign import journey, label_tags
+from promocast.campaign.journey import Cause
 from promocast.errors import Conflict, InputError, UnknownCampaign
-from promocast.flows import Ring
+from promocast.flows import Ring, rules
+from promocast.flows.rules import Fired
 from promocast.flows.versions import Version, Versions
 from promocast.jobs import IssueJob
 from promocast.ledger import (
@@ -23,7 +25,6 @@ from promocast.ledger import (
     Ledger,
     campaigns,
     codes,
-    deliveries,
     deposits,
     events,
     inbox,
@@ -31,7 +32,6 @@ from promocast.ledger import (
     requests,
 )
 from promocast.ledger.codes import NewCode
-from promocast.ledger.deliveries import NewDelivery
 from promocast.ledger.events import Event
 from promocast.ledger.requests import Part
 from promocast.model import Clock, Instant, RandomBytes, rfc3339
@@ -123,12 +123,15 @@ def issue_part(
         open_to, refused = _admissible(conn, part, version, now)
         issued, without = _record_codes(conn, part, version, open_to, random, now)
         refused += [{"player_id": player_id, "reason": "no_code_left"} for player_id in without]
-        planned = _plan(conn, version, issued, now)
+        fired = [
+            Fired(version.campaign, i, orjson.loads(new.recipient), Cause("code.issued")) for i, new in issued.items()
+        ]
+        planned = rules.fire(conn, fired, now)
         woken = deposits.wake(conn, [new.folded for new in issued.values()], now)
         if issued:
             events.append(conn, Event("code.issued", now, part.campaign_id, subjects=sorted(issued)))
         requests.mark_issued(conn, part.id, refused, now)
-    ring_planned(ring, planned, now)
+    rules.ring_due(ring, planned, now)
     if woken:
         ring(jobs.VERIFY, woken)
     return len(issued)
@@ -197,29 +200,3 @@ def _drawn(version: Version, recipients: Sequence[tuple[str, str]], random: Rand
         labels = orjson.dumps({name: values[i] for name, values in others.items()}).decode() if others else None
         new[player_id] = NewCode(code, label_tags.fold(code), player_id, stored, labels)
     return new
-
-
-def _plan(
-    conn: Connection, version: Version, issued: dict[int, NewCode], now: Instant
-) -> list[tuple[str, int, Instant]]:
-    new: list[NewDelivery] = []
-    for code_id, code in issued.items():
-        counts = address_counts(orjson.loads(code.recipient))
-        wanted = journey.plan(version.campaign, "code.issued", counts)
-        new.extend(NewDelivery(code_id, p.rule, p.channel, p.slot, now + p.after) for p in wanted)
-    return deliveries.plan(conn, new, now)
-
-
-def address_counts(recipient: dict[str, Any]) -> dict[str, int]:
-    """{channel: how many addresses} of a stored recipient."""
-    return {channel: len(jobs.addresses_on(recipient, channel)) for channel in recipient.get("addresses", {})}
-
-
-def ring_planned(ring: Ring, planned: Sequence[tuple[str, int, Instant]], now: Instant) -> None:
-    """Ring for those of the planned deliveries that are due at once; the sweeper will for the others."""
-    due: dict[str, list[int]] = {}
-    for channel, delivery_id, due_at in planned:
-        if due_at <= now:
-            due.setdefault(channel, []).append(delivery_id)
-    for channel, ids in due.items():
-        ring(f"deliver.{channel}", ids)

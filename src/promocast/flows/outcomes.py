@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from promocast import retry
@@ -50,7 +50,7 @@ def closing(
         case Deferred(until, why):
             return _again(delivery, why, until, ends_at, counts=False)
         case Halted(why):
-            return _again(delivery, why, now + retry.PROBE_AFTER_HALT, ends_at, counts=False)
+            return replace(_again(delivery, why, now + retry.PROBE_AFTER_HALT, ends_at, counts=False), halted=True)
         case Failed(why, maybe_sent=True):
             return unknown(delivery, why, policy, now=now, jitter=jitter)
         case Failed(why):

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Literal
 
 from promocast.campaign import journey
+from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
-from promocast.flows import Ring
-from promocast.flows.issue import address_counts, ring_planned
+from promocast.flows import Ring, rules
+from promocast.flows.rules import Fired
 from promocast.flows.versions import Version, Versions
 from promocast.jobs import VERIFY, ClientAction
-from promocast.ledger import Connection, Ledger, campaigns, codes, deliveries, deposits, events, inbox
+from promocast.ledger import Connection, Ledger, campaigns, codes, deposits, events, inbox
 from promocast.ledger.codes import Code
-from promocast.ledger.deliveries import NewDelivery
 from promocast.ledger.events import Event
 from promocast.model import Instant
 
@@ -52,10 +52,12 @@ def client_action(
         else:
             version = versions.get(conn, code.campaign_id, code.campaign_version)
             mark_shown(conn, code, version, now)
-            planned = _plan(conn, code, version, name, event_id, now)
+            cause = Cause("client_action", action=name)
+            fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)
+            planned = rules.fire(conn, [fired], now)
     if conflict is not None:
         raise conflict
-    ring_planned(ring, planned, now)
+    rules.ring_due(ring, planned, now)
     return "recorded"
 
 
@@ -117,17 +119,6 @@ def mark_shown(conn: Connection, code: Code, version: Version, now: Instant) -> 
     if version.campaign.code.valid_from == "shown":
         codes.set_expiry(conn, [code.id], journey.expiry(version.campaign, now))
     events.append(conn, Event("code.shown", now, code.campaign_id, code.id))
-
-
-def _plan(
-    conn: Connection, code: Code, version: Version, action: str, event_id: int, now: Instant
-) -> list[tuple[str, int, Instant]]:
-    counts = address_counts(code.recipient)
-    new = [
-        NewDelivery(code.id, p.rule, p.channel, p.slot, now + p.after, event_id=event_id, event_key=action)
-        for p in journey.plan(version.campaign, "client_action", counts, action)
-    ]
-    return deliveries.plan(conn, new, now)
 
 
 def _record_external(

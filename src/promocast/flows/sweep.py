@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from promocast import jobs, retry
-from promocast.flows import Ring, outcomes
+from promocast.flows import Ring, outcomes, rules
+from promocast.flows.fallback import fire_failed
 from promocast.flows.outcomes import Policy
-from promocast.ledger import Ledger, codes, deliveries, deposits, events, requests
+from promocast.flows.rules import Planned
+from promocast.flows.versions import Versions
+from promocast.ledger import Ledger, channels, codes, deliveries, deposits, events, requests
 from promocast.ledger.events import Event
 from promocast.model import Clock, Instant
 from promocast.settings import SweepSettings
@@ -30,6 +33,7 @@ def sweep(
     ledger: Ledger,
     *,
     settings: SweepSettings,
+    versions: Versions,
     policies: Mapping[str, Policy],
     clock: Clock,
     jitter: retry.Jitter,
@@ -50,14 +54,16 @@ def sweep(
         parts = requests.due(conn, before, settings.batch)
         waiting = deliveries.due(conn, before, settings.batch)
         unjudged = deposits.due(conn, before, settings.batch)
+        standing = channels.states(conn)
     hopeless = [
         d.id for d in waiting if d.state == "unknown" and not policies[d.channel].may_resend(d.attempts, d.unknowns)
     ]
-    given_up = _give_up(ledger, hopeless, now)
+    given_up, planned = _give_up(ledger, hopeless, versions, now)
+    rules.ring_due(ring, planned, now)
     kept = set(hopeless)
     by_queue: dict[str, list[int | str]] = {jobs.ISSUE: [*parts], jobs.VERIFY: [*unjudged]}
     for delivery in waiting:
-        if delivery.id not in kept:
+        if delivery.id not in kept and not channels.closed(standing, delivery.channel, now):
             by_queue.setdefault(f"deliver.{delivery.channel}", []).append(delivery.id)
     for queue, ids in by_queue.items():
         if ids and short(queue):
@@ -76,11 +82,13 @@ def _end_leases(ledger: Ledger, policies: Mapping[str, Policy], now: Instant, ji
         return len(deliveries.close(conn, closings, now))
 
 
-def _give_up(ledger: Ledger, ids: list[int], now: Instant) -> int:
+def _give_up(ledger: Ledger, ids: list[int], versions: Versions, now: Instant) -> tuple[int, Planned]:
+    """Evidence was waited for long enough: what is unknown stays so, and the journey falls back on other channels."""
     if not ids:
-        return 0
+        return 0, []
     with ledger.begin() as conn:
-        return len(deliveries.give_up(conn, ids, now))
+        given_up = deliveries.give_up(conn, ids, now)
+        return len(given_up), fire_failed(conn, deliveries.ended(conn, given_up), versions, now)
 
 
 def _expire(ledger: Ledger, now: Instant, limit: int) -> int:

@@ -12,17 +12,17 @@ from typing import Any
 
 from promocast import jobs
 from promocast.campaign import deposit as deposits_rules
-from promocast.campaign import journey, redemption
+from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
+from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.redemption import Candidate, Verdict
 from promocast.errors import InputError, LedgerError
-from promocast.flows import Ring
-from promocast.flows.issue import address_counts, ring_planned
+from promocast.flows import Ring, rules
+from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deliveries, deposits, events, inbox, players
+from promocast.ledger import Connection, Ledger, codes, deposits, events, inbox, players
 from promocast.ledger.codes import Code
-from promocast.ledger.deliveries import NewDelivery
 from promocast.ledger.deposits import Recorded, Redemption
 from promocast.ledger.engine import lock_players
 from promocast.ledger.events import Event
@@ -144,7 +144,7 @@ def judge(
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
-    ring_planned(ring, bench.planned, bench.now)
+    rules.ring_due(ring, bench.planned, bench.now)
     return verdicts
 
 
@@ -253,7 +253,10 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "occurred_at": rfc3339(deposit.occurred_at),
     }
     event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
-    _plan(bench, code, "code.redeemed", event_id, str(redemption_id))
+    campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
+    cause = Cause("code.redeemed")
+    fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key=str(redemption_id))
+    bench.planned += rules.fire(bench.conn, [fired], bench.now)
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
@@ -267,15 +270,6 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
         events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
     void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
     return {**verdict, **void}
-
-
-def _plan(bench: _Bench, code: Code, event: str, event_id: int, event_key: str) -> None:
-    campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
-    new = [
-        NewDelivery(code.id, p.rule, p.channel, p.slot, bench.now + p.after, event_id=event_id, event_key=event_key)
-        for p in journey.plan(campaign, event, address_counts(code.recipient))
-    ]
-    bench.planned += deliveries.plan(bench.conn, new, bench.now)
 
 
 def describe(known: Recorded, terms: VerificationSettings) -> dict[str, Any]:

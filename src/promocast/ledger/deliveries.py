@@ -56,7 +56,8 @@ class Claimed:
 class Closing:
     """What became of one attempt. `counts`: it cost one. `unknown`: the provider may have taken the message.
 
-    `history` is the word for the attempts table, or None where the delivery itself says all there is to say.
+    `history` is the word for the attempts table, or None where the delivery itself says all there is to say. `halted`:
+    our own configuration is at fault.
     """
 
     delivery: Claimed
@@ -67,6 +68,7 @@ class Closing:
     counts: bool = True
     unknown: bool = False
     history: str | None = None
+    halted: bool = False
 
 
 def plan(conn: Connection, new: Sequence[NewDelivery], now: Instant) -> list[tuple[str, int, Instant]]:
@@ -164,6 +166,33 @@ def _keep_history(conn: Connection, closings: Sequence[Closing], now: Instant) -
         (c.delivery.id, c.delivery.attempts, c.delivery.attempted_at, now, c.history, c.reason or "") for c in closings
     ]
     insert_new(conn, columns, rows, [a.id])
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery for which nothing more will be tried."""
+
+    id: int
+    code_id: int
+    rule: int
+    channel: str
+    event_key: str
+    reason: str | None
+
+
+def ended(conn: Connection, ids: Sequence[int]) -> list[Ended]:
+    d = deliveries.c
+    statement = select(d.id, d.code_id, d.rule, d.channel, d.event_key, d.reason).where(d.id.in_(ids))
+    return [Ended(**row._asdict()) for row in conn.execute(statement)]
+
+
+def siblings(conn: Connection, one: Ended) -> list[tuple[str, bool]]:
+    """[(state, whether something more will be tried)] of all deliveries by the same rule, event and channel."""
+    d = deliveries.c
+    statement = select(d.state, d.due_at.is_not(None)).where(
+        d.code_id == one.code_id, d.rule == one.rule, d.event_key == one.event_key, d.channel == one.channel
+    )
+    return [(row[0], bool(row[1])) for row in conn.execute(statement)]
 
 
 def overdue_leases(conn: Connection, now: Instant, limit: int, *, lock: bool = True) -> list[Claimed]:

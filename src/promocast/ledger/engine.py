@@ -182,15 +182,18 @@ def insert_new(
     return conn.execute(text(statement), parameters).all()
 
 
-def lock_players(conn: Connection, player_ids: Sequence[str]) -> None:
-    """Hold other judgements of these players off until this transaction ends.
+def lock_players(conn: Connection, player_ids: Sequence[str], *, shared: bool = False) -> None:
+    """Hold others off who would judge these players' deposits, or change what is known of them, until this
+    transaction ends; `shared` lets others in who only read.
 
-    Limits per player span codes, so no row of `codes` can guard them. SQLite has one writer anyway.
+    Limits per player span codes, and a player may have no record at all, so no row can guard them. SQLite has one
+    writer anyway.
     """
     if conn.dialect.name == "postgresql" and player_ids:
+        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         conn.execute(
             text(
-                "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "
+                f"SELECT {lock}(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "  # noqa: S608
                 "FROM unnest(CAST(:players AS text[])) AS p ORDER BY k) AS keys"
             ),
             {"players": list(player_ids)},

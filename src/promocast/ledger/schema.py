@@ -244,6 +244,17 @@ redemptions = Table(
     Index("ix_redemptions_player_id_campaign_id", "player_id", "campaign_id"),
 )
 
+# Only channels of which there is something to say; "*" stands for all of them.
+channels = Table(
+    "channels",
+    metadata,
+    _text("name", primary_key=True),
+    _instant("paused_at", nullable=True),
+    _instant("halted_at", nullable=True),
+    _text("reason", nullable=True),  # why it is halted
+    _instant("probe_at", nullable=True),  # halted: when one delivery may be tried
+)
+
 players = Table(
     "players",
     metadata,
@@ -253,6 +264,7 @@ players = Table(
     _text("consents", server_default="{}"),  # {channel: opted_in}
     _text("blocks", server_default="[]"),  # [{type, active, until}]
     _instant("updated_at"),
+    Index("ix_players_updated_at", "updated_at"),  # senders ask, several times a second, who has changed
 )
 
 inbox = Table(

@@ -1,0 +1,67 @@
+"""Watch: who has been excluded or opted out since their deliveries were claimed.
+
+A sender's process asks the ledger ten times a second which players have changed, and keeps the answer in memory, where
+the gate asks it right before each write. So a block stops sends within 250 ms of its commit, at the cost of a few small
+reads rather than one per message. A watch that could not look for that long refuses: it fails closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from promocast.errors import LedgerUnavailable, Withheld
+from promocast.ledger import Ledger, players
+from promocast.ledger.players import Player
+from promocast.model import MINUTE, SECOND, Clock, Instant
+from promocast.observe import log
+
+UNSURE: Final = "gate_unsure"
+
+EVERY: Final = 0.1  # seconds
+STALE: Final = 250
+# A change carries the time of its statement, and is seen when its transaction commits: look back as far as that takes.
+OVERLAP: Final = 5 * SECOND
+# Longer than any claim is held.
+KEPT: Final = 15 * MINUTE
+
+
+class Watch:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._looked_at: Instant = 0
+        self._changed: dict[str, tuple[Instant, Player]] = {}
+
+    def look(self) -> None:
+        """Ask once.
+
+        Raises:
+            LedgerUnavailable: it does not answer.
+        """
+        now = self._clock()
+        since = (self._looked_at or now) - OVERLAP
+        with self._ledger.read() as conn:
+            found = players.changed_since(conn, since)
+        kept = {name: entry for name, entry in self._changed.items() if entry[0] > now - KEPT}
+        self._changed = kept | {player.player_id: (now, player) for player in found}
+        self._looked_at = now
+
+    def check(self, player_id: str, channel: str, now: Instant) -> None:
+        """
+        Raises:
+            Withheld: the player must not be contacted on the channel, or whether they may is not known for certain.
+        """
+        if now - self._looked_at > STALE:
+            raise Withheld(UNSURE)
+        entry = self._changed.get(player_id)
+        if entry is not None and (reason := entry[1].refusal(channel, now)):
+            raise Withheld(reason)
+
+    def keep_looking(self, stopping: threading.Event) -> None:
+        """Look again and again until `stopping` is set; runs in a thread of its own."""
+        while not stopping.wait(EVERY):
+            try:
+                self.look()
+            except LedgerUnavailable as exc:
+                log.warning("gate_cannot_look", error=str(exc))

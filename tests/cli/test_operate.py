@@ -1,0 +1,356 @@
+"""What the operator asks: keys, status, the doctor, the inbox, and whether the books balance."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from promocast.flows import issue
+from promocast.flows.versions import Versions
+from promocast.ledger import keys, schema
+from promocast.ledger.keys import Key
+from promocast.model import DAY, system_clock
+from tests.cli.conftest import CAMPAIGN, Done, Installation
+
+NOWHERE = "127.0.0.1:1"
+
+
+# -- keys
+
+
+def find(promocast: Installation, key: str) -> Key | None:
+    with promocast.ledger() as ledger, ledger.read() as conn:
+        return keys.find(conn, key)
+
+
+def test_a_new_key_is_printed_once_as_id_and_key(promocast: Installation) -> None:
+    done = promocast("keys", "create", "--scopes", "issue, read", "--json")
+
+    assert done.status == 0
+    assert done.json.keys() == {"id", "key"}
+    found = find(promocast, done.json["key"])
+    assert found is not None
+    assert found.id == done.json["id"]
+    assert found.scopes == {"issue", "read"}
+    assert found.expires_at is None
+
+
+def test_without_json_a_new_key_is_all_that_is_printed(promocast: Installation) -> None:
+    done = promocast("keys", "create", "--scopes", "admin")
+
+    assert done.status == 0
+    assert find(promocast, done.out.removesuffix("\n")) is not None
+
+
+def test_a_key_can_be_bound_to_a_campaign_and_expire(promocast: Installation) -> None:
+    promocast("campaign", "apply", promocast.write_campaign())
+
+    done = promocast("keys", "create", "--scopes", "codes", "--campaign", "welcome", "--expires-in", "90d", "--json")
+
+    found = find(promocast, done.json["key"])
+    assert found is not None
+    assert found.campaign_id == "welcome"
+    assert found.expires_at == found.created_at + 90 * DAY
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--scopes", "issue,everything"], "scopes are admin, codes, deposits, issue, read"),
+        (["--scopes", ","], "scopes are admin, codes, deposits, issue, read"),
+        (["--scopes", "read", "--expires-in", "soon"], "'soon' is no duration"),
+        ([], "--scopes"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_is_wrong_usage(promocast: Installation, options: list[str], told: str) -> None:
+    done = promocast("keys", "create", *options)
+
+    assert (done.status, done.out) == (2, "")
+    assert told in " ".join(done.err.split())
+    assert promocast("keys", "list", "--json").json == []
+
+
+def test_a_key_for_an_unknown_campaign_is_not_made(promocast: Installation) -> None:
+    done = promocast("keys", "create", "--scopes", "codes", "--campaign", "farewell")
+
+    assert (done.status, done.out) == (1, "")
+    assert "No campaign 'farewell' is in force" in done.err
+    assert promocast("keys", "list", "--json").json == []
+
+
+def test_keys_are_listed_without_their_secrets(promocast: Installation) -> None:
+    made = promocast("keys", "create", "--scopes", "read,issue", "--json").json
+
+    as_json, as_table = promocast("keys", "list", "--json"), promocast("keys", "list")
+
+    [listed] = as_json.json
+    assert (listed["id"], listed["scopes"], listed["usable"]) == (made["id"], ["issue", "read"], True)
+    assert made["id"] in as_table.out
+    secret = made["key"].removeprefix(made["id"])
+    assert secret not in as_json.out + as_table.out
+
+
+def test_a_revoked_key_is_out_of_use_and_stays_listed(promocast: Installation) -> None:
+    made = promocast("keys", "create", "--scopes", "read", "--json").json
+
+    done = promocast("keys", "revoke", made["id"])
+
+    assert done.status == 0
+    assert [(key["id"], key["usable"]) for key in promocast("keys", "list", "--json").json] == [(made["id"], False)]
+
+
+def test_a_key_that_is_not_in_use_cannot_be_revoked(promocast: Installation) -> None:
+    made = promocast("keys", "create", "--scopes", "read", "--json").json
+    promocast("keys", "revoke", made["id"])
+
+    answers = [promocast("keys", "revoke", key_id) for key_id in (made["id"], "pk_nobody")]
+
+    assert [done.status for done in answers] == [1, 1]
+    assert "no key pk_nobody in use" in answers[1].err
+
+
+# -- inbox
+
+
+def refuse(promocast: Installation, campaign: str = "welcome") -> dict[str, Any]:
+    """A job for a campaign that is not in force comes from the queue; it is in the inbox then."""
+    job = {"request_id": "r-1", "campaign": campaign, "recipients": [{"player_id": "p1"}]}
+    with promocast.ledger() as ledger:
+        assert issue.accept_message(ledger, job, system_clock(), versions=Versions()) is None
+    return job
+
+
+def test_refused_work_is_listed_with_its_reason(promocast: Installation) -> None:
+    refuse(promocast)
+
+    [entry] = promocast("inbox", "list", "--json").json
+
+    assert entry.keys() == {"id", "kind", "reason", "detail", "received_at"}
+    assert (entry["kind"], entry["reason"]) == ("job", "unknown_campaign")
+    assert "'welcome'" in entry["detail"]
+    assert "unknown_campaign" in promocast("inbox", "list").out
+
+
+def test_refused_work_is_shown_with_its_bytes(promocast: Installation) -> None:
+    job = refuse(promocast)
+    [entry] = promocast("inbox", "list", "--json").json
+
+    shown = promocast("inbox", "show", str(entry["id"]))
+
+    assert shown.status == 0
+    assert json.loads(shown.json["body"]) == job
+
+
+def test_refused_work_is_taken_in_once_what_was_wrong_is_mended(promocast: Installation) -> None:
+    refuse(promocast)
+    [entry] = promocast("inbox", "list", "--json").json
+    promocast("campaign", "apply", promocast.write_campaign())
+
+    done = promocast("inbox", "replay", str(entry["id"]))
+    promocast.work()
+
+    assert (done.status, done.out) == (0, f"{entry['id']}: taken in\n")
+    assert promocast("inbox", "list").out == "the inbox is empty\n"
+    assert ",welcome,p1,r-1,issued," in promocast("codes", "export").out
+
+
+def test_work_that_is_still_refused_stays_in_the_inbox(promocast: Installation) -> None:
+    refuse(promocast)
+    [entry] = promocast("inbox", "list", "--json").json
+
+    done = promocast("inbox", "replay", str(entry["id"]))
+
+    assert (done.status, done.out) == (1, "")
+    assert f"{entry['id']}: No campaign 'welcome' is in force" in done.err
+    assert promocast("inbox", "list", "--json").json == [entry]
+
+
+def test_an_entry_that_fails_does_not_hold_the_next_one_back(promocast: Installation) -> None:
+    refuse(promocast)
+    [entry] = promocast("inbox", "list", "--json").json
+    promocast("campaign", "apply", promocast.write_campaign())
+
+    done = promocast("inbox", "replay", "404", str(entry["id"]))
+
+    assert (done.status, done.out) == (1, f"{entry['id']}: taken in\n")
+    assert "404: The inbox has no entry 404" in done.err
+
+
+def test_an_entry_that_does_not_exist_is_not_found(promocast: Installation) -> None:
+    done = promocast("inbox", "show", "404")
+
+    assert (done.status, done.out) == (1, "")
+    assert "The inbox has no entry 404" in done.err
+
+
+# -- doctor
+
+
+def errors(done: Done) -> list[str]:
+    return [diagnosis["what"] for diagnosis in done.json if diagnosis["level"] == "error"]
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_fresh_installation(promocast: Installation) -> None:
+    done = promocast("doctor", "--json")
+
+    assert done.status == 0
+    assert errors(done) == []
+    assert "the ledger answers (sqlite)" in [d["what"] for d in done.json if d["level"] == "ok"]
+
+
+def test_the_doctor_finds_a_data_folder_that_others_may_look_into(promocast: Installation) -> None:
+    promocast.data.chmod(0o755)
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    assert errors(done) == [f"others may look into the data folder {promocast.data}"]
+    assert f"chmod 700 {promocast.data}" in [diagnosis["advice"] for diagnosis in done.json]
+
+
+@pytest.mark.parametrize("section", ["endpoints.crm", "channels.popup"])
+def test_the_doctor_finds_a_bad_webhook_secret_and_does_not_tell_it(promocast: Installation, section: str) -> None:
+    promocast.configure(f'[{section}]\nurl = "https://crm.example.com/"\nsecrets = ["whsec_c2hvcnQ="]\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    assert [what for what in errors(done) if f"[{section}]" in what and "24 to 64 bytes" in what]
+    assert "c2hvcnQ" not in done.out + done.err
+
+
+def test_the_doctor_warns_of_an_endpoint_without_a_secret(promocast: Installation) -> None:
+    promocast.configure('[endpoints.crm]\nurl = "https://crm.example.com/"\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 0
+    assert "[endpoints.crm] has no secret" in [d["what"] for d in done.json if d["level"] == "warning"]
+
+
+def test_the_doctor_finds_a_ledger_that_does_not_answer_and_goes_on_looking(promocast: Installation) -> None:
+    promocast.configure(f'[ledger]\nurl = "postgresql://promocast:tiger@{NOWHERE}/promocast"\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    [what] = errors(done)
+    assert what.startswith("The ledger does not answer")
+    assert "channel popup is not configured" in [diagnosis["what"] for diagnosis in done.json]
+    assert "tiger" not in done.out + done.err
+
+
+def test_the_doctor_finds_a_ledger_that_was_never_made(bare: Installation) -> None:
+    done = bare("doctor", "--json")
+
+    assert done.status == 1
+    assert errors(done) == ["The ledger is empty. `promocast ledger upgrade` creates its tables."]
+
+
+def test_the_doctor_finds_a_queue_that_does_not_answer(promocast: Installation) -> None:
+    promocast.configure(f'[queue]\nurl = "redis://:tiger@{NOWHERE}/0"\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    [what] = errors(done)
+    assert what.startswith("the queue does not answer")
+    assert "tiger" not in done.out + done.err
+
+
+def test_the_doctor_finds_campaign_files_that_are_wrong_or_not_what_is_in_force(promocast: Installation) -> None:
+    promocast("campaign", "apply", promocast.write_campaign())
+    edited = promocast.write_campaign(CAMPAIGN.replace("7d", "8d"))
+    broken = promocast.write_campaign("id = ", "broken.toml")
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    assert [what.split(": ")[0] for what in errors(done)] == [f"{broken}:1"]
+    warned = [diagnosis["what"] for diagnosis in done.json if diagnosis["level"] == "warning"]
+    assert f"{edited} differs from campaign welcome version 1, which is in force" in warned
+
+
+def test_the_doctor_says_that_work_waits_in_the_inbox(promocast: Installation) -> None:
+    refuse(promocast)
+
+    done = promocast("doctor")
+
+    assert done.status == 0
+    assert "! 1 entries wait in the inbox" in done.out.splitlines()
+
+
+# -- status
+
+
+def test_the_status_is_told_without_a_queue(promocast: Installation) -> None:
+    promocast.issue("p1", "p2")
+    refuse(promocast, "farewell")
+
+    done = promocast("status", "--json")
+
+    assert done.status == 0
+    told = done.json
+    queue = told.pop("queue")
+    assert queue["url"] is None
+    assert "promocast up" in queue["error"]
+    assert told == {
+        "api": "http://127.0.0.1:8080",
+        "ledger": "sqlite",
+        "channels": {"popup": {"planned": 2}},
+        "unsent": 2,
+        "deposits": {},
+        "inbox": {"job": 1},
+    }
+
+
+def test_the_status_is_told_while_the_queue_is_away(promocast: Installation) -> None:
+    promocast.configure(f'[queue]\nurl = "redis://{NOWHERE}/0"\n')
+
+    done = promocast("status", "--json")
+
+    assert done.status == 0
+    assert done.json["queue"]["error"].startswith("does not answer")
+    assert done.json["deposits"] == {}
+
+
+def test_the_status_of_a_ledger_that_was_never_made_says_how_to_make_it(bare: Installation) -> None:
+    done = bare("status", "--json")
+
+    assert (done.status, done.out) == (1, "")
+    assert "promocast ledger upgrade" in done.err
+
+
+# -- ledger
+
+
+def test_an_upgrade_makes_the_ledger_and_a_second_one_changes_nothing(bare: Installation) -> None:
+    first, second = bare("ledger", "upgrade"), bare("ledger", "upgrade")
+
+    assert (first.status, second.status) == (0, 0)
+    assert "it was at nothing" in first.out
+    assert "it was at nothing" not in second.out
+    assert bare("status").status == 0
+
+
+def test_a_ledger_whose_books_balance_is_verified(promocast: Installation) -> None:
+    promocast.issue("p1", "p2")
+
+    done = promocast("ledger", "verify")
+
+    assert (done.status, done.out) == (0, "every invariant holds\n")
+
+
+def test_a_counter_that_was_edited_by_hand_is_found_and_its_code_named(promocast: Installation) -> None:
+    promocast.issue("p1", "p2")
+    with promocast.ledger() as ledger, ledger.begin() as conn:
+        edit = update(schema.codes).where(schema.codes.c.player_id == "p2").values(redeemed=1)
+        [code_id] = conn.execute(edit.returning(schema.codes.c.id)).scalars()
+
+    done = promocast("ledger", "verify")
+
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"code {code_id}: its active redemptions are not what it counts\n"
