@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
+from tests.flows.desk import Unlimited
 
 from benchmarks import ledgers
 from benchmarks.timing import Row, rate
@@ -20,7 +21,8 @@ from promocast import jobs
 from promocast.channels.http import Http
 from promocast.channels.signed_post import Popup
 from promocast.flows import issue
-from promocast.flows.deliver import Desk, deliver
+from promocast.flows.deliver import deliver
+from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
@@ -95,6 +97,7 @@ async def _desk(ledger: Ledger, url: str, loop: asyncio.AbstractEventLoop) -> tu
         clock=system_clock,
         jitter=random.random,
         ring=lambda *_: None,
+        limiter=Unlimited(),
         stopping=threading.Event(),
         stop_grace=1_000,
     )

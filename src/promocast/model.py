@@ -109,10 +109,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Not now, and nobody's fault: rate limit, 429, greylisting. Costs no attempt."""
+    """Not now, and nobody's fault: rate limit, 429, greylisting. Costs no attempt.
+
+    `account`: the provider meant all that we send, not this message; nobody sends on the channel before `until`.
+    """
 
     until: Instant
     why: str
+    account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,11 @@ Outcome = Sent | Deferred | Failed | Rejected | Halted
 
 
 class Channel(Protocol):
-    """A way to a player or a system. Adapters implement this and nothing else is known of them."""
+    """A way to a player or a system. Adapters implement this and nothing else is known of them.
+
+    An adapter that writes through the shared transport, or calls `gate.about_to_write` itself right before its first
+    byte, says so by `asks_gate = True`; the gate is then closed until that moment.
+    """
 
     async def send(self, message: Message) -> Outcome:
         """Send once; never retry. Raises nothing that belongs to the provider: every answer is an outcome."""

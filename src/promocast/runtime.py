@@ -14,14 +14,15 @@ from promocast.bell import Bell
 from promocast.broker import WaitingBroker
 from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
-from promocast.flows.deliver import Desk
+from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger, inbox, migrate
+from promocast.limiter import SharedLimiter
 from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
-from promocast.settings import Settings
+from promocast.settings import Settings, TelegramSettings
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class Runtime:
             clock=self.clock,
             jitter=self.jitter,
             ring=self.bell.ring,
+            limiter=SharedLimiter(valkey.queue_url(self.settings), self.clock),
             stopping=self.stopping,
             stop_grace=self.settings.workers.stop_grace,
         )
@@ -149,6 +151,8 @@ def policies(settings: Settings) -> dict[str, Policy]:
             max_attempts=first.max_attempts,
             unknown=first.unknown,
             unknown_after=first.unknown_after,
+            rate=first.rate,
+            per_address=first.per_chat if isinstance(first, TelegramSettings) else 0,
         )
     return found
 

@@ -65,6 +65,7 @@ class ChannelSettings(Section):
     use: str = "builtin"
     options: dict[str, Any] = {}
     concurrency: int = Field(32, ge=1, le=2000)
+    rate: float = Field(0, ge=0)
     connect_timeout: Duration = 3 * SECOND
     timeout: Duration = 8 * SECOND
     max_attempts: int = Field(8, ge=1)
@@ -157,6 +158,8 @@ class TelegramSettings(ChannelSettings):
     token: SecretStr = SecretStr("")
     base_url: str = "https://api.telegram.org/bot"
     concurrency: int = Field(25, ge=1, le=500)
+    rate: float = Field(25, ge=0)
+    per_chat: Duration = SECOND
     unknown: UnknownPolicy = "wait"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from promocast.channels.outbox import Outbox
-from promocast.flows.deliver import Desk
+from promocast.flows import Grant
+from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.watch import Watch
 from promocast.ledger import deliveries, migrate, schema
@@ -58,10 +59,27 @@ def desk_of(
         clock=bench.clock,
         jitter=no_jitter,
         ring=bench.ring,
+        limiter=Unlimited(),
         stopping=threading.Event(),
         stop_grace=8 * SECOND,
     )
     return replace(desk, **changes)
+
+
+class Unlimited:
+    """A limiter of providers that take everything at once."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, int]] = []
+
+    def take(self, account: str, wanted: int, rate: float) -> Grant:
+        return Grant(wanted, 0, 0, 0)
+
+    def hold(self, account: str, until: int) -> None:
+        self.held.append((account, until))
+
+    def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
+        return [0] * len(addresses)
 
 
 def no_jitter() -> float:

@@ -14,10 +14,11 @@ import pytest
 
 from promocast.channels.outbox import Outbox
 from promocast.flows import show
-from promocast.flows.deliver import Desk, deliver
+from promocast.flows.deliver import deliver
+from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.jobs import ActionPayload, ClientAction
-from promocast.ledger import codes, events, players
+from promocast.ledger import codes, deliveries, events, players
 from promocast.ledger.codes import Code
 from promocast.ledger.players import Player
 from promocast.model import (
@@ -304,22 +305,21 @@ def test_what_may_have_been_sent_stays_unknown_when_it_must_not_be_repeated(
 
 @dataclass
 class Room:
-    """Nobody leaves before `slots` are in; it remembers how many were in at most."""
+    """Nobody leaves before `slots` are in. At each entry it looks how many the ledger has under way."""
 
+    bench: Bench
     slots: int
-    inside: int = 0
-    most: int = 0
+    under_way: list[int] = field(default_factory=list)
     _full: asyncio.Barrier = field(init=False)
 
     def __post_init__(self) -> None:
         self._full = asyncio.Barrier(self.slots)
 
     async def send(self, message: Message) -> Outcome:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
+        with self.bench.ledger.read() as conn:
+            self.under_way.append(deliveries.counts(conn)["popup"]["sending"])
         async with asyncio.timeout(10):
             await self._full.wait()
-        self.inside -= 1
         return Sent()
 
     async def close(self) -> None:
@@ -328,13 +328,14 @@ class Room:
 
 def test_as_many_are_in_flight_as_there_are_slots_and_never_more(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
     bench.issue(*(f"p{i}" for i in range(12)))
-    room = Room(slots=4)
+    room = Room(bench, slots=4)
     desk = desk_of(bench, loop, {"popup": room}, policies={"popup": replace(POLICY, slots=4)})
 
     deliver(desk, "popup", planned(bench, "popup"))
 
-    assert room.most == 4
     assert {delivery(bench, delivery_id).state for delivery_id in planned(bench, "popup")} == {"sent"}
+    assert len(room.under_way) == 12
+    assert max(room.under_way) == 4
 
 
 def test_the_same_ids_delivered_by_several_at_once_are_sent_once_each(

@@ -47,6 +47,8 @@ _LINE_BREAK = re.compile(r"[\r\n\0]")
 class Email:
     """The e-mail channel. Every mail goes to the operator's own server or relay, which knows how to reach the rest."""
 
+    asks_gate = True
+
     def __init__(self, settings: EmailSettings, _http: Http, clock: Clock) -> None:
         """Raises ValueError if an address, the Message-ID's domain or the CA file cannot be used."""
         self._letterhead = Letterhead(settings)

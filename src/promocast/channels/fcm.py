@@ -58,6 +58,8 @@ class Fcm:
         ValueError: the credentials are no service account, or no project is named.
     """
 
+    asks_gate = True
+
     def __init__(self, settings: FcmSettings, http: Http, clock: Clock) -> None:
         account = ServiceAccount.load(settings.credentials.get_secret_value())
         project = settings.project or account.project_id
@@ -186,7 +188,7 @@ def read(answer: Answer, now: Instant, *, payload_known_good: bool = False) -> O
         case "INVALID_ARGUMENT":
             return Rejected(why, address_dead=fault.names_token or (fault.from_fcm and payload_known_good))
         case "QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED":
-            return Deferred(retry.retry_after(wait, now, MINUTE), why)
+            return Deferred(retry.retry_after(wait, now, MINUTE), why, account=True)
         case "UNAVAILABLE" if wait is not None:
             return Deferred(retry.retry_after(wait, now, 10 * SECOND), why)
         case "UNAVAILABLE" | "INTERNAL":

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from promocast import retry
+from promocast import gate, retry
 from promocast.channels.http import Http
 from promocast.errors import NotSent, TransportError
 from promocast.model import HOUR, MINUTE, SECOND, Clock, Deferred, Failed, Halted, Instant, Outcome
@@ -156,7 +156,8 @@ class AccessTokens:
 
     async def _fetch(self) -> Outcome | None:
         try:
-            return await self._request()
+            with gate.unasked():
+                return await self._request()
         finally:
             self._fetching = None
 

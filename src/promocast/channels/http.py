@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 
+from promocast import gate
 from promocast.errors import MaybeSent, NotSent, TransportError
 from promocast.model import SECOND
 
@@ -35,6 +37,7 @@ class Http:
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            request_class=_GatedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             trust_env=False,
@@ -79,6 +82,14 @@ class Http:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _GatedRequest(aiohttp.ClientRequest):
+    """A request that asks the gate when its connection is made and its first byte is next."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        gate.about_to_write()
+        return await super().send(conn)
 
 
 class _HttpxDoor(httpx.AsyncBaseTransport):

@@ -27,6 +27,8 @@ class Target:
 class Popup:
     """The popup channel: the rendered popup goes to the operator's site, which shows it and reports `when_shown`."""
 
+    asks_gate = True
+
     def __init__(self, settings: PopupSettings, http: Http, clock: Clock) -> None:
         self._settings = settings
         self._http = http
@@ -43,6 +45,8 @@ class Popup:
 
 class Call:
     """The call channel: a journey's request to one of the operator's endpoints. `address` is the endpoint's name."""
+
+    asks_gate = True
 
     def __init__(self, settings: CallSettings, endpoints: Mapping[str, SignedPost], http: Http, clock: Clock) -> None:
         self._settings = settings

@@ -78,6 +78,8 @@ CODES: Final[Mapping[int, Meaning]] = {
 class Sms:
     """The SMS channel. An address is a phone number in E.164."""
 
+    asks_gate = True
+
     def __init__(self, settings: SmsSettings, http: Http, clock: Clock) -> None:
         """
         Raises:
@@ -193,7 +195,7 @@ def _outcome(meaning: Meaning, why: str, retry_after: str | None, now: Instant) 
         case "refused":
             return Rejected(why, address_dead=False)
         case "later":
-            return Deferred(retry.retry_after(retry_after, now, MINUTE), why)
+            return Deferred(retry.retry_after(retry_after, now, MINUTE), why, account=True)
         case "ours":
             return Halted(why)
         case "unsure":

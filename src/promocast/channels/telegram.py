@@ -46,6 +46,8 @@ UNREADABLE: Final = (AttributeError, KeyError, OSError, OverflowError, TypeError
 class Telegram:
     """The Telegram channel. An address is a chat's number (a group's is negative) or `@name` of a public channel."""
 
+    asks_gate = True
+
     def __init__(self, settings: TelegramSettings, http: Http, clock: Clock) -> None:
         self._clock = clock
         transport = http.transport(connect_timeout=settings.connect_timeout, timeout=settings.timeout)
@@ -135,7 +137,7 @@ def read(refused: Refused, now: Instant) -> Outcome:
     status = refused.status
     why = f"telegram {status}"
     if status == 429:
-        return Deferred(retry.retry_after(refused.retry_after, now, MINUTE), why)
+        return Deferred(retry.retry_after(refused.retry_after, now, MINUTE), why, account=True)
     if status in OURS or 300 <= status < 400:
         return Halted(why)
     if status >= 500:

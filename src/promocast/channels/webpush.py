@@ -66,6 +66,8 @@ class WebPush:
         ValueError: `private_key` is no P-256 key, or `subject` no contact.
     """
 
+    asks_gate = True
+
     def __init__(self, settings: WebPushSettings, http: Http, clock: Clock, random: RandomBytes = os.urandom) -> None:
         if not _CONTACT.fullmatch(settings.subject):
             raise ValueError("`subject` must be a mailto: or https: address where push services can reach you")

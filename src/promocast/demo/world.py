@@ -84,7 +84,7 @@ class World:
                 "subject": "mailto:push@casino.example",
                 "allow_private": True,
             },
-            "channels.telegram": {"token": BOT_TOKEN, "base_url": f"{self.telegram.url}/bot"},
+            "channels.telegram": {"token": BOT_TOKEN, "base_url": f"{self.telegram.url}/bot", "rate": 0},
             "channels.sms": {
                 "account_sid": ACCOUNT_SID,
                 "auth_token": self._twilio_token,

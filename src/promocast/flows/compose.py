@@ -13,10 +13,11 @@ from promocast.campaign import journey
 from promocast.campaign.document import Rule
 from promocast.campaign.journey import CodeFacts
 from promocast.flows.versions import Version
+from promocast.ledger import suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import Player
-from promocast.model import Address, Instant, Message, Rejected, rfc3339
+from promocast.model import Address, DeliveryState, Instant, Message, Rejected, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +29,41 @@ class Dossier:
     version: Version
     player: Player | None
     event: tuple[str, Instant, dict[str, Any]]  # type, at, data
+    suppressed: str | None = None  # why the address must not be used
 
     @property
     def rule(self) -> Rule:
         return self.version.campaign.journey[self.delivery.rule]
 
 
-def withheld(dossier: Dossier, now: Instant) -> str | None:
-    """Why this delivery must not be sent, if it must not. Calls to systems pass everything but the rule's `unless`."""
-    code = dossier.code
+def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None:
+    """How this delivery ends without being sent, and why, if it must not be sent.
+
+    Calls to systems pass everything but the rule's `unless`. An address that is suppressed is rejected, as its provider
+    would do it, so that the journey can fall back on another channel; the rest is skipped.
+    """
+    code, channel = dossier.code, dossier.delivery.channel
     facts = CodeFacts(code.shown_at, code.revoked_at, code.expires_at, code.redeemed, code.max_redemptions)
-    if reason := journey.withheld(dossier.rule, facts):
-        return reason
-    if dossier.delivery.channel == "call":
+    reason = journey.withheld(dossier.rule, facts)
+    if channel == "call":
+        return ("skipped", reason) if reason else None
+    reason = reason or journey.dead(facts, now, dossier.version.campaign.min_ttl)
+    reason = reason or (dossier.player.refusal(channel, now) if dossier.player else None)
+    if reason:
+        return "skipped", reason
+    return ("rejected", f"suppressed: {dossier.suppressed}") if dossier.suppressed is not None else None
+
+
+def address_digest(delivery: Claimed, code: Code) -> tuple[str, str] | None:
+    """(channel, digest) by which the address is suppressed; None for calls, and where there is no address."""
+    if delivery.channel == "call":
         return None
-    if reason := journey.dead(facts, now, dossier.version.campaign.min_ttl):
-        return reason
-    return dossier.player.refusal(dossier.delivery.channel, now) if dossier.player else None
+    try:
+        return delivery.channel, suppressions.digest(
+            jobs.address_at(code.recipient, delivery.channel, delivery.slot)[1]
+        )
+    except LookupError:
+        return None
 
 
 def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:

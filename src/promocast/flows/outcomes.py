@@ -22,6 +22,8 @@ class Policy:
     max_attempts: int
     unknown: UnknownPolicy
     unknown_after: int
+    rate: float = 0
+    per_address: int = 0  # ms between two messages to one address
 
     @property
     def resends(self) -> int:
@@ -45,8 +47,8 @@ def closing(
     match outcome:
         case Sent(ref):
             return Closing(delivery, "sent", ref=ref)
-        case Rejected(why):
-            return Closing(delivery, "rejected", why)
+        case Rejected(why, address_dead):
+            return Closing(delivery, "rejected", why, address_dead=address_dead)
         case Deferred(until, why):
             return _again(delivery, why, until, ends_at, counts=False)
         case Halted(why):

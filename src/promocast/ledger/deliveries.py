@@ -57,7 +57,7 @@ class Closing:
     """What became of one attempt. `counts`: it cost one. `unknown`: the provider may have taken the message.
 
     `history` is the word for the attempts table, or None where the delivery itself says all there is to say. `halted`:
-    our own configuration is at fault.
+    our own configuration is at fault. `address_dead`: nothing will ever arrive there.
     """
 
     delivery: Claimed
@@ -69,6 +69,7 @@ class Closing:
     unknown: bool = False
     history: str | None = None
     halted: bool = False
+    address_dead: bool = False
 
 
 def plan(conn: Connection, new: Sequence[NewDelivery], now: Instant) -> list[tuple[str, int, Instant]]:
@@ -221,6 +222,13 @@ def due(conn: Connection, before: Instant, limit: int) -> list[Due]:
         .limit(limit)
     )
     return [Due(row.id, row.channel, row.state, row.attempts, row.unknowns) for row in conn.execute(statement)]
+
+
+def due_among(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:
+    """Those of `ids` that wait for a sender now."""
+    d = deliveries.c
+    statement = select(d.id).where(d.id.in_(ids), d.due_at <= now, d.state.in_(("planned", "unknown")))
+    return list(conn.execute(statement.order_by(d.id)).scalars())
 
 
 def give_up(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:

@@ -244,6 +244,17 @@ redemptions = Table(
     Index("ix_redemptions_player_id_campaign_id", "player_id", "campaign_id"),
 )
 
+# Addresses at which nothing arrives, or that must not be used; as digests, for they need only be known again.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    _text("channel", primary_key=True),
+    _text("digest", primary_key=True),
+    _text("reason"),
+    _instant("created_at"),
+    _instant("expires_at", nullable=True),
+)
+
 # Only channels of which there is something to say; "*" stands for all of them.
 channels = Table(
     "channels",

@@ -93,6 +93,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_players_updated_at", "players", ["updated_at"], unique=False)
     op.create_table(
+        "suppressions",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("channel", "digest", name=op.f("pk_suppressions")),
+    )
+    op.create_table(
         "api_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),

@@ -1,0 +1,41 @@
+"""The desk: what a process that delivers works with."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from promocast import retry
+from promocast.flows import Limiter, Ring
+from promocast.flows.outcomes import Policy
+from promocast.flows.versions import Versions
+from promocast.flows.watch import Watch
+from promocast.ledger import Ledger
+from promocast.model import Channel, Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What delivering needs. `adapters` has those configured; once `stopping` is set nothing more is claimed."""
+
+    ledger: Ledger
+    ledger_id: str
+    versions: Versions
+    watch: Watch
+    adapters: Mapping[str, Channel]
+    endpoints: frozenset[str]
+    policies: Mapping[str, Policy]
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    jitter: retry.Jitter
+    ring: Ring
+    limiter: Limiter
+    stopping: threading.Event
+    stop_grace: int
+
+
+def key_of(ledger_id: str, delivery_id: int) -> str:
+    """What a delivery is called outside: the same on every attempt, unique over all ledgers, and without a dot."""
+    return f"d-{ledger_id}-{delivery_id}"

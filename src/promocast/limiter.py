@@ -1,0 +1,95 @@
+"""Limits of provider accounts, shared by all processes through Valkey or Redis: a pace, and holds.
+
+The pace is GCRA (ITU-T I.371): every send is given its own moment, evenly spaced, so that no window of time ever holds
+more than the rate. A hold is what a provider asked for with a 429: the whole account waits, not the one message. Both
+are asked before anything is claimed, so waiting costs neither an attempt nor a lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import redis
+
+from promocast.broker import make_client
+from promocast.flows import Grant
+from promocast.model import SECOND, Clock, Instant
+from promocast.observe import log
+
+# How far ahead moments are given out, in milliseconds: what is claimed for them waits so long at most.
+HORIZON: Final = 1_000
+
+# KEYS: pace, hold. ARGV: wanted, interval (ms), horizon (ms). Answers {granted, ms until the first, ms until more}.
+_TAKE: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + t[2] / 1000
+local held = redis.call('PTTL', KEYS[2])
+if held > 0 then return {0, '0', tostring(held)} end
+local interval = tonumber(ARGV[2])
+if interval == 0 then return {tonumber(ARGV[1]), '0', '0'} end
+local free = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+local granted = math.min(tonumber(ARGV[1]), math.max(0, math.floor((now + ARGV[3] - free) / interval) + 1))
+if free > now + ARGV[3] then granted = 0 end
+local following = free + granted * interval
+if granted > 0 then redis.call('SET', KEYS[1], tostring(following), 'PX', math.ceil(following - now) + 1000) end
+return {granted, tostring(free - now), tostring(math.max(1, following - now - ARGV[3]))}
+"""
+
+# KEYS: one per address. ARGV: interval (ms). Answers, for each, the ms until its turn; 0: now, and its turn is taken.
+_TURNS: Final = """
+local waits = {}
+for i, key in ipairs(KEYS) do
+  local left = redis.call('PTTL', key)
+  if left > 0 then waits[i] = left else redis.call('SET', key, '1', 'PX', ARGV[1]); waits[i] = 0 end
+end
+return waits
+"""
+
+
+class SharedLimiter:
+    """The limiter of flows/deliver, over the queue's own server."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._client = make_client(url)
+        self._clock = clock
+        self._take = self._client.register_script(_TAKE)
+        self._turns = self._client.register_script(_TURNS)
+
+    def take(self, account: str, wanted: int, rate: float) -> Grant:
+        """Moments for up to `wanted` sends at `rate` per second (0: no limit, but for holds)."""
+        interval = SECOND / rate if rate else 0.0
+        try:
+            found = self._take(keys=[f"promocast:pace:{account}", _hold(account)], args=[wanted, interval, HORIZON])
+        except redis.RedisError as exc:
+            # Without the account's common clock nobody may send: two processes would send twice what is allowed.
+            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+            return Grant(0, 0, 0, SECOND)
+        granted, first, more = found
+        return Grant(int(granted), max(0.0, float(first)), interval, float(more))
+
+    def hold(self, account: str, until: Instant) -> None:
+        """Nobody sends on the account before `until`."""
+        milliseconds = until - self._clock()
+        if milliseconds <= 0:
+            return
+        try:
+            self._client.set(_hold(account), "1", px=milliseconds)
+        except redis.RedisError as exc:
+            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+
+    def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
+        """For each address the milliseconds until it may be sent to again; 0 takes its turn now."""
+        try:
+            keys = [f"promocast:turn:{account}:{address}" for address in addresses]
+            return [int(wait) for wait in self._turns(keys=keys, args=[interval])]
+        except redis.RedisError as exc:
+            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+            return [interval] * len(addresses)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _hold(account: str) -> str:
+    return f"promocast:hold:{account}"

@@ -1,0 +1,102 @@
+"""The gate between claim and write: an exclusion that comes in between stops the message, over the real transport."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from promocast.channels.http import Http
+from promocast.channels.signed_post import Popup
+from promocast.flows.deliver import deliver
+from promocast.flows.watch import STALE, Watch
+from promocast.ledger import deliveries, players
+from promocast.ledger.players import Player
+from promocast.settings import PopupSettings
+from promocast.standins.base import Reply
+from promocast.standins.popup import PopupSite
+from tests.flows.conftest import Bench
+from tests.flows.desk import Unlimited, desk_of
+
+BLOCKED = [{"type": "Excluded", "active": True, "until": None}]
+SECRET = "whsec_" + "AAAA" * 8
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever, daemon=True)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(5)
+    made.close()
+
+
+class WhileConnecting(Popup):
+    """A popup channel that lets something happen between the claim and the connection."""
+
+    def __init__(self, happening: Callable[[], object], *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._happening = happening
+
+    async def send(self, message):  # type: ignore[no-untyped-def]
+        self._happening()
+        return await super().send(message)
+
+
+def delivered(
+    bench: Bench, loop: asyncio.AbstractEventLoop, watch: Watch, happening: Callable[[], object]
+) -> tuple[int, dict[str, int]]:
+    """Issue one code and deliver its popup; how many requests reached the site, and the popups by state."""
+
+    async def open_() -> tuple[PopupSite, Http]:
+        site = PopupSite(SECRET, script=lambda _: Reply(204))
+        await site.start()
+        return site, Http()
+
+    async def close(site: PopupSite, http: Http) -> None:
+        await http.close()
+        await site.stop()
+
+    bench.issue("p1")
+    [(_, ids)] = [rung for rung in bench.rung if rung[0] == "deliver.popup"]
+    site, http = asyncio.run_coroutine_threadsafe(open_(), loop).result(5)
+    channel = WhileConnecting(happening, PopupSettings(url=site.url), http, bench.clock)
+    desk = desk_of(bench, loop, {"popup": channel}, watch=watch, limiter=Unlimited())
+    deliver(desk, "popup", ids)
+    reached = len(site.requests)
+    asyncio.run_coroutine_threadsafe(close(site, http), loop).result(5)
+    with bench.ledger.read() as conn:
+        return reached, deliveries.counts(conn)["popup"]
+
+
+def test_a_player_excluded_after_the_claim_is_not_written_to(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    watch = Watch(bench.ledger, bench.clock)
+
+    def exclude() -> None:
+        with bench.ledger.begin() as conn:
+            players.put(conn, Player("p1", None, None, {}, BLOCKED), bench.clock())
+        watch.look()
+
+    watch.look()
+
+    assert delivered(bench, loop, watch, exclude) == (0, {"skipped": 1})
+
+
+def test_a_watch_that_could_not_look_lets_nothing_through_and_loses_nothing(
+    bench: Bench, loop: asyncio.AbstractEventLoop
+) -> None:
+    watch = Watch(bench.ledger, bench.clock)
+    watch.look()
+
+    assert delivered(bench, loop, watch, lambda: bench.clock.advance(STALE + 1)) == (0, {"planned": 1})
+
+
+def test_a_player_of_whom_nothing_changed_is_written_to(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    watch = Watch(bench.ledger, bench.clock)
+    watch.look()
+
+    assert delivered(bench, loop, watch, lambda: None) == (1, {"sent": 1})
