@@ -96,12 +96,14 @@ def test_a_block_that_has_ended_holds_nobody_back(api: Api) -> None:
 
 
 def test_recording_a_player_tells_how_many_sends_to_them_had_begun(api: Api) -> None:
+    client = api.client("admin")
     api.issue("p1", "p2")
+    planned = client.put("/v1/players/p1", json=BLOCKED)
+
     with api.ledger.begin() as conn:
         due = [delivery.id for delivery in deliveries.due(conn, api.clock(), 10)]
         lease_until = api.clock() + HOUR
         deliveries.claim(conn, due, now=api.clock(), lease_until=lease_until, resends=0, max_attempts=1)
+    begun = client.put("/v1/players/p1", json=BLOCKED)
 
-    answer = api.client("admin").put("/v1/players/p1", json=BLOCKED)
-
-    assert answer.json() == {"in_flight": 1}
+    assert (planned.json(), begun.json()) == ({"in_flight": 0}, {"in_flight": 1})

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import tomllib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes, policy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +19,13 @@ from promocast.model import HOUR, MINUTE, Deferred, Failed, Halted, Message, Out
 from promocast.settings import EmailSettings
 from promocast.standins.base import Fault
 from promocast.standins.smtp import SmtpServer
+from tests.channels.answers import load, word
 from tests.channels.rig_email import SENDER, EmailRig, answering, channel, lines, mail, text_of
 from tests.conftest import NOW, StoppedClock
 
 pytestmark = pytest.mark.anyio
 
-ANSWERS: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parents[1] / "answers" / "smtp.toml").read_text(encoding="utf-8")
-)["answer"]
+ANSWERS = load("smtp")
 
 
 def caused_by(cause: OSError) -> SMTPException:
@@ -54,16 +51,6 @@ ENDINGS: dict[str, SMTPException | OSError] = {
 async def rig(clock: StoppedClock) -> AsyncIterator[EmailRig]:
     async with EmailRig(clock) as made:
         yield made
-
-
-def word(outcome: Outcome) -> str:
-    match outcome:
-        case Failed(maybe_sent=True):
-            return "failed_maybe_sent"
-        case Rejected(address_dead=True):
-            return "rejected_dead"
-        case _:
-            return type(outcome).__name__.lower()
 
 
 def name(row: dict[str, Any]) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,30 +19,24 @@ from promocast.model import (
     SECOND,
     Deferred,
     Message,
-    Outcome,
     PushSubscription,
     Rejected,
     Sent,
 )
 from promocast.settings import Settings
+from tests.channels.answers import load, word
 from tests.channels.rig_fcm import FcmRig
 from tests.conftest import NOW, StoppedClock
 
 pytestmark = pytest.mark.anyio
 
-ANSWERS = tomllib.loads((Path(__file__).parents[1] / "answers" / "fcm.toml").read_text(encoding="utf-8"))["answer"]
+ANSWERS = load("fcm")
 
 
 @pytest.fixture
 async def rig(clock: StoppedClock) -> AsyncIterator[FcmRig]:
     async with FcmRig(clock) as made:
         yield made
-
-
-def kind(outcome: Outcome) -> str:
-    """`outcome` as the tables in tests/answers spell it."""
-    detail = "_maybe_sent" * getattr(outcome, "maybe_sent", False) + "_dead" * getattr(outcome, "address_dead", False)
-    return type(outcome).__name__.lower() + detail
 
 
 def sent_messages(rig: FcmRig) -> list[dict[str, Any]]:
@@ -57,7 +49,7 @@ def test_an_answer_means(row: dict[str, Any]) -> None:
 
     outcome = read(answer, NOW, payload_known_good=row.get("after_success", False))
 
-    assert kind(outcome) == row["outcome"]
+    assert word(outcome) == row["outcome"]
 
 
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: f"{row['status']}-{row['outcome']}")
@@ -177,7 +169,7 @@ async def test_one_acceptance_vouches_for_one_refusal(rig: FcmRig) -> None:
 
     outcomes = [await rig.channel.send(message) for message in (bad, good, bad, bad)]
 
-    assert [kind(outcome) for outcome in outcomes] == ["rejected", "sent", "rejected_dead", "rejected"]
+    assert [word(outcome) for outcome in outcomes] == ["rejected", "sent", "rejected_dead", "rejected"]
 
 
 async def test_the_registry_makes_it_and_names_the_section_of_bad_settings(rig: FcmRig) -> None:

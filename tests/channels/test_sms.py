@@ -3,25 +3,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-import tomllib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promocast.channels.sms import CODES, Sms
-from promocast.model import HOUR, MINUTE, SECOND, Deferred, Failed, Halted, Outcome, Rejected, Sent
+from promocast.model import HOUR, MINUTE, SECOND, Deferred, Halted, Rejected, Sent
 from promocast.standins.base import Fault, Received, Reply
 from promocast.standins.twilio import TwilioApi, form, segments
+from tests.channels.answers import load, word
 from tests.channels.rig_sms import ACCOUNT, NUMBER, SENDER, SmsRig
 from tests.conftest import StoppedClock
 
 pytestmark = pytest.mark.anyio
 
-ANSWERS: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parents[1] / "answers" / "twilio.toml").read_text(encoding="utf-8")
-)["answer"]
+ANSWERS = load("twilio")
 SERVICE = "MG00000000000000000000000000000001"
 
 
@@ -29,21 +26,6 @@ SERVICE = "MG00000000000000000000000000000001"
 async def rig(clock: StoppedClock) -> AsyncIterator[SmsRig]:
     async with SmsRig(clock) as made:
         yield made
-
-
-def word(outcome: Outcome) -> str:
-    """`outcome` as the tables in tests/answers spell it."""
-    match outcome:
-        case Sent():
-            return "sent"
-        case Deferred():
-            return "deferred"
-        case Failed(maybe_sent=maybe_sent):
-            return "failed_maybe_sent" if maybe_sent else "failed"
-        case Rejected(address_dead=address_dead):
-            return "rejected_dead" if address_dead else "rejected"
-        case Halted():
-            return "halted"
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=[f"{a['status']} {a['body'][:90]}" for a in ANSWERS])

@@ -2,48 +2,30 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import tomllib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from promocast.channels.telegram import Telegram
-from promocast.model import HOUR, MINUTE, SECOND, Deferred, Failed, Halted, Outcome, Rejected, Sent
+from promocast.model import HOUR, MINUTE, SECOND, Deferred, Failed, Halted, Rejected, Sent
 from promocast.settings import TelegramSettings
 from promocast.standins.base import Fault, Received, Reply
 from promocast.standins.telegram import TelegramBotApi, parameters, refusal
+from tests.channels.answers import load, word
 from tests.channels.rig_telegram import CHAT, TOKEN, TelegramRig
 from tests.conftest import StoppedClock
 
 pytestmark = pytest.mark.anyio
 
-ANSWERS: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parents[1] / "answers" / "telegram.toml").read_text(encoding="utf-8")
-)["answer"]
+ANSWERS = load("telegram")
 
 
 @pytest.fixture
 async def rig(clock: StoppedClock) -> AsyncIterator[TelegramRig]:
     async with TelegramRig(clock) as made:
         yield made
-
-
-def word(outcome: Outcome) -> str:
-    """`outcome` as the tables in tests/answers spell it."""
-    match outcome:
-        case Sent():
-            return "sent"
-        case Deferred():
-            return "deferred"
-        case Failed(maybe_sent=maybe_sent):
-            return "failed_maybe_sent" if maybe_sent else "failed"
-        case Rejected(address_dead=address_dead):
-            return "rejected_dead" if address_dead else "rejected"
-        case Halted():
-            return "halted"
 
 
 def once(reply: Reply) -> Callable[[Received], Reply | Fault | None]:

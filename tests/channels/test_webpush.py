@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from promocast.model import (
     SECOND,
     Deferred,
     Halted,
-    Outcome,
     PushSubscription,
     Rejected,
     Sent,
@@ -31,24 +29,19 @@ from promocast.model import (
 from promocast.settings import WebPushSettings
 from promocast.standins.base import Reply
 from promocast.standins.webpush import PushService, vapid_private_key
+from tests.channels.answers import load, word
 from tests.channels.rig_webpush import WebPushRig
 from tests.conftest import NOW, StoppedClock
 
 pytestmark = pytest.mark.anyio
 
-ANSWERS = tomllib.loads((Path(__file__).parents[1] / "answers" / "webpush.toml").read_text(encoding="utf-8"))["answer"]
+ANSWERS = load("webpush")
 
 
 @pytest.fixture
 async def rig(clock: StoppedClock) -> AsyncIterator[WebPushRig]:
     async with WebPushRig(clock) as made:
         yield made
-
-
-def kind(outcome: Outcome) -> str:
-    """`outcome` as the tables in tests/answers spell it."""
-    detail = "_maybe_sent" * getattr(outcome, "maybe_sent", False) + "_dead" * getattr(outcome, "address_dead", False)
-    return type(outcome).__name__.lower() + detail
 
 
 def b64(data: bytes) -> str:
@@ -65,7 +58,7 @@ def test_an_answer_means(row: dict[str, Any]) -> None:
 
     outcome = read(answer, NOW, accepted_before=row.get("after_success", False))
 
-    assert kind(outcome) == row["outcome"]
+    assert word(outcome) == row["outcome"]
     if not isinstance(outcome, Sent):
         assert outcome.why == f"webpush {row['status']}"
 
@@ -186,7 +179,7 @@ async def test_a_first_refusal_halts_and_one_after_a_success_is_of_that_subscrip
 
     outcomes = [await rig.channel.send(message) for message in (stranger, rig.message(), stranger, rig.message())]
 
-    assert [kind(outcome) for outcome in outcomes] == ["halted", "sent", "rejected_dead", "sent"]
+    assert [word(outcome) for outcome in outcomes] == ["halted", "sent", "rejected_dead", "sent"]
 
 
 async def test_a_success_elsewhere_proves_nothing(rig: WebPushRig) -> None:

@@ -14,6 +14,7 @@ from promocast.flows.deliver import deliver
 from promocast.flows.watch import STALE, Watch
 from promocast.ledger import deliveries, players
 from promocast.ledger.players import Player
+from promocast.model import Message, Outcome
 from promocast.settings import PopupSettings
 from promocast.standins.base import Reply
 from promocast.standins.popup import PopupSite
@@ -38,12 +39,10 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 class WhileConnecting(Popup):
     """A popup channel that lets something happen between the claim and the connection."""
 
-    def __init__(self, happening: Callable[[], object], *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._happening = happening
+    happening: Callable[[], object]
 
-    async def send(self, message):  # type: ignore[no-untyped-def]
-        self._happening()
+    async def send(self, message: Message) -> Outcome:
+        self.happening()
         return await super().send(message)
 
 
@@ -64,7 +63,8 @@ def delivered(
     bench.issue("p1")
     [(_, ids)] = [rung for rung in bench.rung if rung[0] == "deliver.popup"]
     site, http = asyncio.run_coroutine_threadsafe(open_(), loop).result(5)
-    channel = WhileConnecting(happening, PopupSettings(url=site.url), http, bench.clock)
+    channel = WhileConnecting(PopupSettings(url=site.url), http, bench.clock)
+    channel.happening = happening
     desk = desk_of(bench, loop, {"popup": channel}, watch=watch, limiter=Unlimited())
     deliver(desk, "popup", ids)
     reached = len(site.requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import orjson
 
@@ -14,6 +15,7 @@ from promocast.settings import CallSettings, ChannelSettings, PopupSettings, Sig
 
 # What the specification wants held back: the endpoint asks for it, or its gateway is overwhelmed.
 THROTTLED = frozenset({408, 425, 429, 502, 504})
+BUSY = frozenset({500, 503})  # held back where they say for how long
 
 
 class Target:
@@ -37,7 +39,9 @@ class Popup:
 
     async def send(self, message: Message) -> Outcome:
         body = popup_body(message, self._clock())
-        return await post(self._http, self._target, message.key, body, self._settings, self._clock)
+        outcome = await post(self._http, self._target, message.key, body, self._settings, self._clock)
+        # One site takes all popups: what it asks of one it asks of all.
+        return replace(outcome, account=True) if isinstance(outcome, Deferred) else outcome
 
     async def close(self) -> None:
         return None
@@ -100,12 +104,12 @@ async def post(http: Http, target: Target, key: str, body: bytes, settings: Chan
 
 def read(answer: Answer, clock: Callable[[], int]) -> Outcome:
     """What a receiver's answer means (specification: only 2xx is success, redirects are not followed)."""
-    status = answer.status
+    status, asked = answer.status, answer.headers.get("retry-after")
     why = f"http {status}"
     if 200 <= status < 300:
         return Sent()
-    if status in THROTTLED:
-        return Deferred(retry.retry_after(answer.headers.get("retry-after"), clock(), MINUTE), why)
+    if status in THROTTLED or (status in BUSY and asked):
+        return Deferred(retry.retry_after(asked, clock(), MINUTE), why)
     if status == 410 or 300 <= status < 400:
         return Halted(why)
     if status == 413:
