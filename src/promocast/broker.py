@@ -17,6 +17,8 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.message import Message
 from dramatiq.middleware import Retries
 
+from promocast.errors import ConfigError
+
 NAMESPACE: Final = "dramatiq"
 
 # Of a million commands, how many look for messages that dead workers held. The default leaves them for many minutes
@@ -34,8 +36,15 @@ Unreadable = Callable[[str, bytes], None]
 
 
 def make_client(url: str) -> redis.Redis:
-    """A client that notices a server that hangs. Blocking waits (below) stay under its socket timeout."""
-    return redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=5, health_check_interval=15)
+    """A client that notices a server that hangs. Blocking waits (below) stay under its socket timeout.
+
+    Raises:
+        ConfigError: `url` is no address of a Redis or Valkey.
+    """
+    try:
+        return redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=5, health_check_interval=15)
+    except ValueError as exc:
+        raise ConfigError("queue.url is no address of a queue; write redis://:password@host:6379/0.") from exc
 
 
 class WaitingBroker(RedisBroker):

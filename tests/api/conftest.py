@@ -146,7 +146,11 @@ class Api:
     def routes(self) -> set[tuple[str, str]]:
         """{(method, path)} of everything that the application answers to."""
         found = iter_route_contexts(self.app.routes)
-        return {(method, route.path or "") for route in found for method in (route.methods or set()) - {"HEAD"}}
+        return {
+            (method, (route.path or "").replace(":path}", "}"))
+            for route in found
+            for method in (route.methods or set()) - {"HEAD"}
+        }
 
     def rung(self, queue: str) -> int:
         """How many rings wait in a queue."""

@@ -14,7 +14,10 @@ from tests.api.conftest import CAMPAIGN, PARTNER, Api, deposit_of
 _FULL_WIDTH = {i: i + 0xFEE0 for i in range(0x21, 0x7F)}
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", None])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "text/plain", "application/x-www-form-urlencoded", "text/json; charset=utf-8", None],
+)
 def test_the_webhook_of_the_crm_marks_our_code_shown_with_its_very_bytes(api: Api, content_type: str | None) -> None:
     client = api.client()
     code = api.issue("p1")["p1"]

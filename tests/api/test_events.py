@@ -164,7 +164,7 @@ def test_every_event_is_told_in_the_order_in_which_it_happened(busy: httpx.Clien
     ]
 
 
-@pytest.mark.parametrize("limit", [2, 3, 7])
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
 def test_reading_page_by_page_sees_every_event_once(busy: httpx.Client, limit: int) -> None:
     everything = busy.get("/v1/events").json()["items"]
     seen: list[dict[str, Any]] = []

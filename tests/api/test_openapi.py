@@ -116,3 +116,27 @@ def test_every_body_that_is_taken_is_described(operations: list[Operation]) -> N
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
 
             assert schema.keys() & {"$ref", "properties", "oneOf"}, (method, path)
+
+
+def test_no_reference_leads_nowhere(description: dict[str, Any]) -> None:
+    dangling = {reference for reference in references(description) if not resolves(description, reference)}
+
+    assert dangling == set()
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def resolves(document: dict[str, Any], reference: str) -> bool:
+    """Whether a JSON pointer into the document finds something."""
+    found: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found is not None

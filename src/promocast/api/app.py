@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promocast.api import codes, deposits, events, health, issue, players, problems
 from promocast.runtime import Runtime
+
+
+class JsonWhateverItIsCalled:
+    """Everything that is posted here is JSON, under whatever content type a CRM sends it, or under none."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in ("POST", "PUT"):
+            headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+            scope = {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
+        await self._app(scope, receive, send)
 
 
 def create(runtime: Runtime) -> FastAPI:
@@ -16,10 +30,11 @@ def create(runtime: Runtime) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
-        strict_content_type=False,  # CRMs post JSON under all kinds of content types, or none
+        responses=problems.DESCRIBED,
         max_body_size=runtime.settings.api.max_body,
     )
     app.state.runtime = runtime
+    app.add_middleware(JsonWhateverItIsCalled)
     problems.install(app)
     for resource in (issue, codes, events, deposits, players, health):
         app.include_router(resource.router)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from promocast.api.access import CodesKey, Here, ReadKey
 from promocast.campaign.label_tags import fold
 from promocast.errors import NotFound
 from promocast.flows import show
+from promocast.jobs import Text
 from promocast.ledger import codes, story
 from promocast.runtime import Runtime
 
 router = APIRouter(tags=["codes"])
 
-Spelling = Annotated[str, Field(min_length=1, max_length=256)]
+Spelling = Text
 
 
 class SavedCode(BaseModel):
@@ -24,8 +25,8 @@ class SavedCode(BaseModel):
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
     code: Spelling
-    user_ext_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    campaign: str | None = None
+    user_ext_id: Text | None = None
+    campaign: Text | None = None
 
 
 class Lookup(BaseModel):
@@ -61,7 +62,7 @@ def look_up(runtime: Here, _: ReadKey, lookup: Lookup) -> dict[str, Any]:
     return _find(runtime, lookup.code)
 
 
-@router.get("/v1/codes/{code}")
+@router.get("/v1/codes/{code:path}")
 def get_code(runtime: Here, _: ReadKey, code: str) -> dict[str, Any]:
     """A code with its timeline."""
     return _find(runtime, code)
@@ -74,7 +75,7 @@ def list_codes(
     player_id: str | None = None,
     campaign: str | None = None,
     request_id: str | None = None,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Codes that fit every filter, page by page: go on with `after` = `next` until it is null."""

@@ -9,6 +9,7 @@ from pydantic import WithJsonSchema
 
 from promocast import jobs
 from promocast.api.access import DepositsKey, DepositsOrReadKey, Here
+from promocast.api.schemas import inlined
 from promocast.errors import Fault, InputError, NotFound
 from promocast.flows import verify
 from promocast.jobs import Deposit
@@ -16,7 +17,7 @@ from promocast.ledger import deposits
 
 router = APIRouter(tags=["deposits"])
 
-_ONE = {key: Deposit.model_json_schema()[key] for key in ("type", "required", "properties")}
+_ONE = inlined(Deposit)
 _LIST = {"type": "array", "minItems": 1, "maxItems": jobs.MOST_DEPOSITS_PER_REQUEST, "items": _ONE}
 _SCHEMA = {"oneOf": [_ONE, _LIST]}
 
@@ -46,7 +47,7 @@ def tell_deposits(
     return {"accepted": len(good), "rejected": rejected}
 
 
-@router.get("/v1/deposits/{deposit_id}")
+@router.get("/v1/deposits/{deposit_id:path}")
 def get_deposit(runtime: Here, _: DepositsOrReadKey, deposit_id: str) -> dict[str, Any]:
     """The deposit as it is believed, with its verdict (null until it was judged)."""
     with runtime.ledger.read() as conn:

@@ -34,7 +34,7 @@ def list_events(
     """Every event in order. Keep `next` and give it as `after`: nothing is passed over, whoever is writing."""
     try:
         with runtime.ledger.read() as conn:
-            items, cursor = events.feed(conn, after, limit)
+            items, cursor = events.feed(conn, after or events.START, limit)
     except ValueError as exc:
         raise InputError("invalid_cursor", str(exc)) from None
     return {"items": items, "next": cursor}

@@ -9,6 +9,7 @@ from pydantic import WithJsonSchema
 
 from promocast import jobs
 from promocast.api.access import Here, IssueKey, IssueOrReadKey
+from promocast.api.schemas import inlined
 from promocast.errors import NotFound
 from promocast.flows import issue
 from promocast.jobs import Recipient
@@ -27,11 +28,7 @@ _JOB_SCHEMA = {
             "type": "array",
             "minItems": 1,
             "maxItems": jobs.MOST_RECIPIENTS_PER_REQUEST,
-            "items": {
-                "type": "object",
-                "required": ["player_id"],
-                "properties": Recipient.model_json_schema()["properties"],
-            },
+            "items": inlined(Recipient),
         },
     },
 }
@@ -47,7 +44,7 @@ def issue_codes(runtime: Here, _: IssueKey, job: Annotated[Any, Body(), WithJson
     return accepted.as_json()
 
 
-@router.get("/v1/requests/{request_id}")
+@router.get("/v1/requests/{request_id:path}")
 def get_request(runtime: Here, _: IssueOrReadKey, request_id: str) -> dict[str, Any]:
     """Counts of a request. 404 means that no part of it has been accepted: send it again."""
     with runtime.ledger.read() as conn:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from promocast.api.access import AdminKey, Here, ReadKey
 from promocast.errors import NotFound
+from promocast.jobs import Moment, Text
 from promocast.ledger import deliveries, players
 from promocast.ledger.players import Player
-from promocast.model import Instant, parse_rfc3339, rfc3339
+from promocast.model import rfc3339
 
 router = APIRouter(tags=["players"])
 
-Moment = Annotated[Instant, BeforeValidator(lambda value: parse_rfc3339(value) if isinstance(value, str) else value)]
 Channel = Literal["popup", "email", "push", "telegram", "sms"]
 
 
@@ -36,13 +36,13 @@ class Block(BaseModel):
 
 class PlayerBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    locale: Annotated[str, Field(max_length=35)] | None = None
-    timezone: Annotated[str, Field(max_length=64)] | None = None
+    locale: Annotated[Text, Field(max_length=35)] | None = None
+    timezone: Annotated[Text, Field(max_length=64)] | None = None
     consents: list[Consent] = []
     blocks: list[Block] = []
 
 
-@router.put("/v1/players/{player_id}")
+@router.put("/v1/players/{player_id:path}")
 def put_player(runtime: Here, _: AdminKey, player_id: str, body: PlayerBody) -> dict[str, Any]:
     """Record all that is known of a player. `in_flight` counts sends to them that had begun."""
     consents: dict[str, bool] = {consent.channel: consent.opted_in for consent in body.consents}
@@ -53,7 +53,7 @@ def put_player(runtime: Here, _: AdminKey, player_id: str, body: PlayerBody) -> 
         return {"in_flight": deliveries.in_flight_to(conn, player_id)}
 
 
-@router.get("/v1/players/{player_id}")
+@router.get("/v1/players/{player_id:path}")
 def get_player(runtime: Here, _: ReadKey, player_id: str) -> dict[str, Any]:
     """What is recorded of a player; without a record everything is allowed."""
     with runtime.ledger.read() as conn:

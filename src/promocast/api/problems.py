@@ -12,6 +12,26 @@ from starlette.exceptions import HTTPException
 
 from promocast.errors import Conflict, InputError, LedgerError, LedgerUnavailable, NotFound, QueueUnavailable
 
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "reason", "detail"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("type", "title", "reason", "detail")},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+# What OpenAPI says of every call.
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    422: {"description": "Not understood", "content": {"application/problem+json": {"schema": _SCHEMA}}}
+}
+
 
 def problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
     content = {

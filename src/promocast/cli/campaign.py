@@ -11,7 +11,7 @@ from rich.table import Table
 from promocast.campaign import label_tags
 from promocast.cli import campaign_files, context
 from promocast.cli.campaign_files import Checked
-from promocast.errors import CampaignError
+from promocast.errors import CampaignError, InputError
 from promocast.ledger import campaigns
 from promocast.model import rfc3339
 
@@ -63,7 +63,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON lis
     for path in campaign_files.files(settings):
         try:
             checked = campaign_files.read(path, settings)
-        except CampaignError:
+        except (CampaignError, InputError):
             found[f"{path}"] = {
                 "id": None,
                 "version": None,

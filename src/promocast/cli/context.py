@@ -25,10 +25,13 @@ from promocast.runtime import Runtime
 from promocast.settings import Settings, load
 from promocast.valkey import queue_url
 
+# Tables in a pipe are for programs and files: nothing is cut to a terminal's width.
+PIPED_WIDTH: Final = 400
+
 config_path: Path | None = None
 
 # No markup: what is printed may hold brackets of its own, as [endpoints.crm] does.
-out = Console(soft_wrap=True, highlight=False, markup=False)
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).

@@ -25,7 +25,7 @@ def send(
     good: list[jobs.Deposit] = []
     bad = 0
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError("unreadable_file", f"{file} cannot be read: {exc}") from exc
     for number, line in enumerate(lines, 1):

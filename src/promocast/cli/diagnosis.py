@@ -13,7 +13,7 @@ from promocast import channels, signing
 from promocast.broker import make_client
 from promocast.channels.http import Http
 from promocast.cli import campaign_files
-from promocast.errors import CampaignError, ConfigError, LedgerError
+from promocast.errors import CampaignError, ConfigError, InputError, LedgerError
 from promocast.ledger import Ledger, campaigns, inbox, migrate
 from promocast.model import system_clock
 from promocast.settings import Settings
@@ -49,7 +49,11 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _ledger(settings: Settings) -> Iterator[Diagnosis]:
-    ledger = Ledger(settings.ledger_url)
+    try:
+        ledger = Ledger(settings.ledger_url)
+    except LedgerError as exc:
+        yield Diagnosis("error", str(exc))
+        return
     try:
         migrate.check(ledger)
         yield Diagnosis("ok", f"the ledger answers ({ledger.dialect})")
@@ -112,12 +116,15 @@ def _endpoints(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _campaign_files(settings: Settings) -> Iterator[Diagnosis]:
-    ledger = Ledger(settings.ledger_url)
+    try:
+        ledger = Ledger(settings.ledger_url)
+    except LedgerError:
+        return  # said above
     try:
         for path in campaign_files.files(settings):
             try:
                 checked = campaign_files.read(path, settings)
-            except CampaignError as exc:
+            except (CampaignError, InputError) as exc:
                 yield Diagnosis("error", str(exc))
                 continue
             for finding, line in checked.findings:

@@ -98,7 +98,7 @@ def _over_http(
         )
     bar = progress.add_task("accepted", total=len(lines))
     headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+    with _http_client(url, headers) as client:
         body = {"request_id": ref, "campaign": campaign, "recipients": [raw for _, raw in lines]}
         answer = _ask(client, "POST", "/v1/issue", body)
         progress.update(bar, completed=answer["accepted"])
@@ -106,6 +106,13 @@ def _over_http(
         return _finish(
             progress, lambda: _ask(client, "GET", f"/v1/requests/{ref}", None), answer["accepted"], rejections, wait
         )
+
+
+def _http_client(url: str, headers: dict[str, str]) -> httpx.Client:
+    try:
+        return httpx.Client(base_url=url, headers=headers, timeout=60)
+    except httpx.InvalidURL as exc:
+        raise PromocastError(f"--url {url!r} is no address: {exc}") from exc
 
 
 def _ask(client: httpx.Client, method: str, path: str, body: Any) -> dict[str, Any]:

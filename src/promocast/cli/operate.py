@@ -18,7 +18,7 @@ from promocast.errors import ConfigError, InputError, NotFound, PromocastError
 from promocast.flows.replay import replay as replay_entry
 from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, channels, deliveries, deposits, inbox, keys
-from promocast.model import parse_duration, rfc3339
+from promocast.model import DAY, parse_duration, rfc3339
 from promocast.settings import Settings
 from promocast.valkey import queue_url
 
@@ -27,6 +27,7 @@ keys_app = typer.Typer(help="Keys for the HTTP API.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 WATCH_EVERY: Final = 2.0
+LONGEST_LIFE: Final = 3_653 * DAY
 
 
 def status(
@@ -173,9 +174,12 @@ def keys_create(
         raise typer.BadParameter(f"scopes are {', '.join(keys.SCOPES)}", param_hint="--scopes")
     now = context.clock()
     try:
-        expires_at = None if expires_in is None else now + parse_duration(expires_in)
+        life = None if expires_in is None else parse_duration(expires_in)
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--expires-in") from None
+    if life is not None and life > LONGEST_LIFE:
+        raise typer.BadParameter("a key lives for ten years at most, or without an end", param_hint="--expires-in")
+    expires_at = None if life is None else now + life
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         if campaign is not None and not _is_campaign(ledger, campaign):
             raise PromocastError(f"No campaign {campaign!r} is in force.")

@@ -121,6 +121,9 @@ def issue_part(
         now = clock()
         version = versions.get(conn, part.campaign_id, part.campaign_version)
         open_to, refused = _admissible(conn, part, version, now)
+        earlier = codes.issued_to(conn, part.request_id, [player_id for player_id, _ in open_to])
+        refused += [{"player_id": player_id, "reason": "duplicate_recipient"} for player_id in sorted(earlier)]
+        open_to = [(player_id, stored) for player_id, stored in open_to if player_id not in earlier]
         issued, without = _record_codes(conn, part, version, open_to, random, now)
         refused += [{"player_id": player_id, "reason": "no_code_left"} for player_id in without]
         fired = [
@@ -167,8 +170,6 @@ def _record_codes(
     anchor = now if terms.valid_from == "issued" else None
     issued: dict[int, NewCode] = {}
     missing = dict(recipients)
-    for player_id in codes.issued_to(conn, part.request_id, list(missing)):
-        del missing[player_id]
     for _ in range(MOST_DRAWS):
         if not missing:
             break

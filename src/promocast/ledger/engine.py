@@ -12,10 +12,17 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, Row, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.pool import QueuePool
 
-from promocast.errors import LedgerError, LedgerUnavailable
+from promocast.errors import InputError, LedgerError, LedgerUnavailable
 
 _READ_ONLY: Final = "promocast_read_only"
 
@@ -29,9 +36,18 @@ class Ledger:
     """
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
-        self.engine = create_engine(
-            url, poolclass=QueuePool, pool_size=pool_size, max_overflow=20, pool_pre_ping=not url.startswith("sqlite")
-        )
+        try:
+            self.engine = create_engine(
+                url,
+                poolclass=QueuePool,
+                pool_size=pool_size,
+                max_overflow=20,
+                pool_pre_ping=not url.startswith("sqlite"),
+            )
+        except (ArgumentError, ImportError) as exc:
+            raise LedgerError(
+                "ledger.url is no address of a ledger; write postgresql://user:password@host/db."
+            ) from exc
         self.dialect = self.engine.dialect.name
         self._gate: _WriteGate | None = None
         if self.dialect == "sqlite":
@@ -71,9 +87,14 @@ class Ledger:
             yield
         except (OperationalError, InterfaceError) as exc:
             raise LedgerUnavailable(f"The ledger does not answer ({type(exc.orig).__name__}).") from exc
+        except DataError as exc:
+            detail = "A value holds what the ledger cannot: a NUL character, or a number beyond 64 bits."
+            raise InputError("unstorable_value", detail) from exc
         except DBAPIError as exc:
             if exc.connection_invalidated:
                 raise LedgerUnavailable("The ledger closed the connection.") from exc
+            if type(exc) is DatabaseError:
+                raise LedgerError(f"The ledger cannot be read: {exc.orig}") from exc
             raise
 
 

@@ -89,7 +89,7 @@ def feed(conn: Connection, after: str, limit: int) -> tuple[list[dict[str, Any]]
         settled = text("events.tx < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
         statement = statement.where(settled)
     found: list[dict[str, Any]] = []
-    for row in conn.execute(statement.order_by(events.c.tx, events.c.id).limit(limit)):
+    for row in conn.execute(statement.order_by(events.c.tx, events.c.id).limit(limit + 1)):
         skip = place if (row.tx, row.id) == (tx, row_id) else 0
         for place_in_row, shown in enumerate(_expanded(conn, row), 1):
             if place_in_row > skip:
@@ -103,7 +103,10 @@ def _cursor(text: str) -> tuple[int, int, int]:
     parts = text.split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"{text!r} is no cursor; use `next` of an earlier answer, or leave it out")
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    numbers = [int(part) for part in parts]
+    if max(numbers) >= 1 << 63:
+        raise ValueError(f"{text!r} is no cursor of this ledger")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _expanded(conn: Connection, row: Any) -> list[dict[str, Any]]:
