@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint format bench lock clean postgresql
+.PHONY: help install demo run test faults soak lint format bench lock clean postgresql
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ run: $(STAMP) ## API, workers and sweeper with config/promocast.toml
 
 test: $(STAMP) postgresql ## every test; ARGS="-k email" for some
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP) postgresql ## processes killed at random moments, a few minutes; FAULT_SEED=n repeats a run
+	$(BIN)/python -m pytest -s tests/faults $(ARGS)
+
+soak: $(STAMP) postgresql ## the same for twenty rounds
+	FAULT_ROUNDS=20 $(BIN)/python -m pytest -s tests/faults/test_kills.py $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, and the layers
 	$(BIN)/ruff format --check .

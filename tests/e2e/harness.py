@@ -97,6 +97,18 @@ class Installation:
                 return int(entry.name)
         return None
 
+    def queue_pid(self) -> int | None:
+        """The embedded queue's process."""
+        config = str(self.settings.data_dir / "queue" / "valkey.conf")
+        for entry in Path("/proc").iterdir():
+            try:
+                # A server rewrites its command line to what it listens on; its folder stays.
+                if entry.name.isdigit() and (entry / "cwd").readlink() == Path(config).parent:
+                    return int(entry.name)
+            except OSError:
+                continue
+        return None
+
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
         ledger = Ledger(self.settings.ledger_url)

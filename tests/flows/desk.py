@@ -51,7 +51,7 @@ def desk_of(
         ledger=bench.ledger,
         ledger_id=migrate.ledger_id(bench.ledger),
         versions=bench.versions,
-        watch=Watch(bench.ledger, bench.clock),
+        watch=Watchful(bench.ledger, changes.get("clock", bench.clock)),
         adapters=dict.fromkeys(CHANNELS, Outbox()) if adapters is None else adapters,
         endpoints=frozenset({"crm", "bonus-engine"}),
         policies=POLICIES,
@@ -64,6 +64,14 @@ def desk_of(
         stop_grace=8 * SECOND,
     )
     return replace(desk, **changes)
+
+
+class Watchful(Watch):
+    """A watch that looks whenever it is asked: what the thread of a real one does in time, whatever the clock says."""
+
+    def check(self, player_id: str, channel: str, now: Instant) -> None:
+        self.look()
+        super().check(player_id, channel, self._looked_at)
 
 
 class Unlimited:

@@ -1,0 +1,56 @@
+"""kill -9 at random moments of API, workers, sweeper and queue: nothing lost, no second code, no unrecorded repeat."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from promocast.demo.world import World
+from tests.e2e.harness import Installation
+from tests.faults.accounts import issue, recipients, reckon, settle
+from tests.faults.conftest import ROUNDS, installed
+
+PLAYERS = 200  # on five channels: a thousand deliveries a round
+KILLS = 6
+VICTIMS = (("api",), ("worker", "issue"), ("worker", "deliver"), ("worker", "deliver"), ("sweeper",), ("queue",))
+
+
+def kill_one(up: Installation, chance: random.Random) -> str | None:
+    words = chance.choice(VICTIMS)
+    pid = up.queue_pid() if words == ("queue",) else up.pid_of(*words)
+    if pid is None:
+        return None  # between its death and its next life
+    os.kill(pid, signal.SIGKILL)
+    return " ".join(words)
+
+
+@pytest.mark.timeout(60 + 120 * ROUNDS)
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_processes_killed_at_random_moments(
+    world: World, tmp_path: Path, ledger: str, chance: random.Random, request: pytest.FixtureRequest
+) -> None:
+    with installed(world, tmp_path, ledger, request) as up, up.client() as client:
+        for round_ in range(ROUNDS):
+            killed: list[str] = []
+
+            def kill(killed: list[str] = killed) -> None:
+                for _ in range(KILLS):
+                    threading.Event().wait(chance.uniform(0.1, 0.9))
+                    if victim := kill_one(up, chance):
+                        killed.append(victim)
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            issue(client, f"round-{round_}", recipients(world, round_ * PLAYERS, PLAYERS))
+            killer.join()
+            settle(up)
+            with up.ledger() as opened:
+                account = reckon(world, opened, (round_ + 1) * PLAYERS)
+            print(f"{ledger} round {round_ + 1}: killed {', '.join(killed)}; {account}")
+            assert account.wrong == []
+        assert up.run("ledger", "verify").stdout.strip() == "every invariant holds"
