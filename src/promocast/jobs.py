@@ -58,6 +58,11 @@ def _zone(value: str) -> str:
     return value
 
 
+def _quoted(value: str) -> str | None:
+    """A payment system without a code in hand sends an empty one."""
+    return value.strip() or None
+
+
 def _instant(value: Any) -> Any:
     return parse_rfc3339(value) if isinstance(value, str) else value
 
@@ -72,7 +77,9 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Moment = Annotated[Instant, BeforeValidator(_instant)]
+# What RFC 3339 can write: the years 1 to 9999, and of those what lies after the epoch.
+LATEST: Final = parse_rfc3339("9999-12-31T23:59:59Z")
+Moment = Annotated[Instant, BeforeValidator(_instant, json_schema_input_type=int | str), Field(ge=0, le=LATEST)]
 # An identity: no control characters, which no database and no log takes kindly to.
 Text = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Attributes = Annotated[dict[str, Any], Field(max_length=200), AfterValidator(_storable)]
@@ -87,10 +94,13 @@ class FcmAddress(Read):
     token: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
+Key = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
+
+
 class WebPushKeys(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-    p256dh: str
-    auth: str
+    p256dh: Key
+    auth: Key
 
 
 class WebPushSubscription(BaseModel):
@@ -174,8 +184,8 @@ class Deposit(Read):
     amount: str | None = None
     payment_method: Annotated[str, Field(max_length=64)] | None = None
     occurred_at: Moment | None = None
-    promo_code: Annotated[str, Field(max_length=256)] | None = None
-    deposit_index: Annotated[int, Field(ge=0)] | None = None
+    promo_code: Annotated[str, Field(max_length=256), AfterValidator(_quoted)] | None = None
+    deposit_index: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
 
     @field_validator("amount")
     @classmethod
@@ -197,6 +207,9 @@ def _event_date(value: Any) -> Any:
     return value
 
 
+EventDate = Annotated[Instant, BeforeValidator(_event_date, json_schema_input_type=int | str), Field(ge=0, le=LATEST)]
+
+
 class ActionPayload(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     client_action: Text
@@ -209,14 +222,16 @@ class ClientAction(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
     eid: Text
-    event_date: Annotated[Instant, BeforeValidator(_event_date)] | None = None
+    event_date: EventDate | None = None
     user_ext_id: Text | None = None
     event_type: Literal["client_action"]
     payload: ActionPayload
 
 
+_KINDS: Final = frozenset({"fcm", "webpush"})
 _RECIPIENT: Final = TypeAdapter(Recipient)
 _DEPOSIT: Final = TypeAdapter(Deposit)
+_TEXT: Final = TypeAdapter(Text, config=ConfigDict(coerce_numbers_to_str=True))
 
 
 def read_issue_job(values: Any, most: int = MOST_RECIPIENTS_PER_JOB) -> IssueJob:
@@ -252,8 +267,15 @@ def read_recipient(raw: Any, index: int) -> Recipient | Rejection:
     except ValidationError as exc:
         player_id = raw.get("player_id") if isinstance(raw, Mapping) else None
         first = pointers(exc)[0]
-        known = str(player_id) if isinstance(player_id, str | int) else None
-        return Rejection(index, known, f"invalid_recipient: {first.pointer or '/'}: {first.reason}")
+        return Rejection(index, _identity(player_id), f"invalid_recipient: {first.pointer or '/'}: {first.reason}")
+
+
+def _identity(raw: Any) -> str | None:
+    """`raw` where it is an identity that can be kept and told."""
+    try:
+        return _TEXT.validate_python(raw)
+    except ValidationError:
+        return None
 
 
 def read_deposit(values: Any) -> Deposit:
@@ -306,7 +328,15 @@ def pointers(exc: ValidationError) -> list[Fault]:
     """What pydantic found, as JSON pointers (RFC 6901). The input itself is not repeated: it may be personal."""
     faults = []
     for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        loc = [str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]]
+        # The kind of a push address, after its place, is the branch of a union and no key.
+        loc = [
+            part for i, part in enumerate(error["loc"]) if not (part in _KINDS and i and error["loc"][i - 1] != "kind")
+        ]
         reason = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-        faults.append(Fault("".join(f"/{part}" for part in loc), reason))
+        faults.append(Fault(pointer_of(loc), reason))
     return faults
+
+
+def pointer_of(path: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

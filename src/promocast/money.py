@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+# Decimal takes more than is written for money: underscores, other scripts' digits, NaN.
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 # ISO 4217 minor units where they are not two.
 _DIGITS: Final[Mapping[str, int]] = {
@@ -43,18 +45,24 @@ def parse_amount(text: str, currency: str) -> Decimal:
     Raises:
         ValueError: not a finite decimal above zero, or more digits than the currency has.
     """
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is no decimal amount") from None
-    if not amount.is_finite() or amount <= 0:
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no decimal amount, as 50.00 is one")
+    amount = Decimal(text)
+    if amount <= 0:
         raise ValueError("an amount is above zero")
     if amount >= Decimal(10) ** 15:
         raise ValueError("an amount has at most 15 digits before the point")
-    exponent = amount.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > digits(currency):
+    if _places(amount) > digits(currency):
         raise ValueError(f"{text} has more digits than {currency} has ({digits(currency)})")
     return amount
+
+
+def _places(amount: Decimal) -> int:
+    """Digits after the point, trailing zeros aside. `normalize` would round at 28 digits first."""
+    _, figures, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)  # noqa: S101 - the amount is finite
+    zeros = len(figures) - len("".join(map(str, figures)).rstrip("0"))
+    return max(0, -(exponent + zeros))
 
 
 def written(amount: Decimal, currency: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from typing import Final
 
 from promocast.model import HOUR, MINUTE, SECOND, Instant
@@ -31,10 +32,13 @@ def retry_after(header: str | None, now: Instant, default: int) -> Instant:
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         # Longer numbers are above every bound, and int() refuses the absurd ones.
-        wait = int(text[:9]) * SECOND
+        wait = int(text.lstrip("0")[:9] or "0") * SECOND
     elif text:
         try:
-            wait = round(email.utils.parsedate_to_datetime(text).timestamp() * SECOND) - now
+            date = email.utils.parsedate_to_datetime(text)
+            # HTTP's dates are GMT, also in the forms that do not say so.
+            date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+            wait = round(date.timestamp() * SECOND) - now
         except (ValueError, OverflowError):
             wait = default
     return now + min(max(wait, RETRY_AFTER_LEAST), RETRY_AFTER_MOST)

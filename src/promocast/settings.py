@@ -21,7 +21,14 @@ ENV_PREFIX = "PROMOCAST_"
 # Read by the loader itself, so no settings of their own.
 ENV_CONFIG = "PROMOCAST_CONFIG"
 
-Duration = Annotated[int, BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v)]
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError('is no duration; write a number and a unit, as in "10s"')  # noqa: TRY004 - pydantic wants this one
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
 UnknownPolicy = Literal["resend", "once", "wait"]
 
 
@@ -304,11 +311,15 @@ def _from_environ(env: Mapping[str, str]) -> dict[str, Any]:
         text = env[name]
         if keys[-1].endswith("_file") and not _is_setting(keys):
             keys[-1] = keys[-1].removesuffix("_file")
-            text = _read_secret(name, text)
+            value: Any = _read_secret(name, text)
+        else:
+            value = _parse(text)
         table = values
         for key in keys[:-1]:
             table = table.setdefault(key, {})
-        table[keys[-1]] = _parse(text)
+            if not isinstance(table, dict):
+                raise ConfigError(f"{name}: the environment sets {key} itself as well, to something that has no parts.")
+        table[keys[-1]] = value
     return values
 
 
@@ -327,6 +338,8 @@ def _read_secret(name: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise ConfigError(f"{name}: {exc}") from exc
+    except ValueError:
+        raise ConfigError(f"{name} names no file that can be read as UTF-8 text.") from None
 
 
 def _parse(text: str) -> Any:

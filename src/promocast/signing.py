@@ -12,10 +12,10 @@ PREFIX = "whsec_"
 
 
 def webhook_key(secret: str) -> bytes:
-    """The key bytes of a `whsec_...` secret.
+    """The key bytes of a secret: `whsec_` and base64, or, as the reference library has it, the base64 alone.
 
     Raises:
-        ValueError: if it is not `whsec_` and base64 of 24 to 64 bytes, as the specification wants.
+        ValueError: if it is no base64 of 24 to 64 bytes, as the specification wants.
     """
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)

@@ -173,7 +173,7 @@ FAULTS = [
         'min_deposit = { EUR = "20.00", JPY = "3000" }',
         'min_deposit = { EUR = "twenty" } # here',
         "/redemption/min_deposit/EUR",
-        "is no amount",
+        "is no decimal amount",
     ),
     (
         "money that is not above zero",
@@ -187,7 +187,7 @@ FAULTS = [
         'min_deposit = { EUR = "20.00", JPY = "3000" }',
         'min_deposit = { EUR = "NaN" } # here',
         "/redemption/min_deposit/EUR",
-        "above zero",
+        "is no decimal amount",
     ),
     (
         "money that is not in quotes",
@@ -338,7 +338,7 @@ def test_faults_of_templates_and_of_the_rest_are_told_together() -> None:
 def test_a_code_made_by_a_label_tag_that_is_not_there_is_refused() -> None:
     [fault] = refused(SOURCE.replace('label_tag = "promo_code"', 'label_tag = "promo"')).faults
 
-    assert fault.reason == "[code] label_tag = 'promo', but there is no [label_tags.promo]"
+    assert fault.reason == "label_tag = 'promo', but there is no [label_tags.promo]"
 
 
 def test_a_campaign_ends_after_it_starts() -> None:

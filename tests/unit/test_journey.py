@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from promocast.campaign.document import Rule
-from promocast.campaign.journey import CodeFacts, Planned, dead, expiry, plan, withheld
+from promocast.campaign.journey import Cause, CodeFacts, Planned, dead, expiry, plan, withheld
 from promocast.model import DAY, HOUR, MINUTE, Instant, rfc3339
 from tests.conftest import NOW
 from tests.unit.makers import campaign
@@ -23,7 +23,7 @@ EVERYWHERE = {"popup": 1, "email": 1, "push": 1, "telegram": 1, "sms": 1}
 
 
 def planned(event: str, addresses: dict[str, int], action: str | None = None) -> list[Planned]:
-    return list(plan(campaign(journey=JOURNEY), event, addresses, action))
+    return list(plan(campaign(journey=JOURNEY), Cause(event, action), addresses))
 
 
 def facts(**changes: Any) -> CodeFacts:
@@ -62,7 +62,7 @@ def test_a_client_action_fires_only_the_rules_that_wait_for_it(action: str | Non
 
 
 def test_an_event_that_no_rule_waits_for_causes_nothing() -> None:
-    assert list(plan(campaign(), "code.issued", EVERYWHERE)) == []
+    assert list(plan(campaign(), Cause("code.issued"), EVERYWHERE)) == []
 
 
 @pytest.mark.parametrize(

@@ -437,7 +437,7 @@ def alternatives(made: Deposit, terms: dict[str, Any]) -> Iterator[dict[str, Any
     """Every change that could matter: of each fact, to each value that a rule names."""
     named = {*terms["min_deposit"].values(), *terms["max_deposit"].values()}
     options: list[list[tuple[str, Any]]] = [
-        [("currency", currency) for currency in (made.currency, *CURRENCIES)],
+        [("currency", currency) for currency in (made.currency, *terms["min_deposit"], *terms["max_deposit"])],
         [("amount", amount) for amount in (str(made.amount), *named)],
         [("payment_method", method) for method in (made.payment_method, *terms["payment_methods"])],
         [("deposit_index", index) for index in (made.deposit_index, *terms["deposit_index"])],

@@ -61,8 +61,9 @@ def believed(
         for name in _FACTS:
             if facts[name] is None:
                 facts[name] = message.get(name)
-    occurred_at = facts["occurred_at"] if facts["occurred_at"] is not None else received_at
-    doubted = not received_at - window.before <= occurred_at <= received_at + window.after
+    received = whole_seconds(received_at)
+    occurred_at = received if facts["occurred_at"] is None else whole_seconds(facts["occurred_at"])
+    doubted = not received - window.before <= occurred_at <= received + window.after
     return Deposit(
         deposit_id=deposit_id,
         player_id=player_id,
@@ -71,7 +72,7 @@ def believed(
         payment_method=facts["payment_method"],
         deposit_index=facts["deposit_index"],
         promo_code=facts["promo_code"],
-        occurred_at=whole_seconds(received_at if doubted else occurred_at),
+        occurred_at=received if doubted else occurred_at,
         occurred_at_doubted=doubted,
         received_at=received_at,
         rank=max(RANK[status] for status in messages),
@@ -99,7 +100,7 @@ def added(messages: Mapping[str, Message], message: Message) -> tuple[dict[str, 
 
 def highest(messages: Mapping[str, Message]) -> str:
     """The status that rules."""
-    return max(messages, key=lambda status: RANK[status])
+    return max(messages, key=lambda status: (RANK[status], status))
 
 
 def contradicts(messages: Mapping[str, Message], message: Message) -> bool:

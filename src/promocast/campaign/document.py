@@ -9,16 +9,27 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from promocast.campaign.lines import line_for, lines_of
+from promocast.campaign.lines import Path, line_for, lines_of
 from promocast.errors import CampaignError, Fault
-from promocast.model import MINUTE, PLAYER_CHANNELS, Instant, parse_duration, parse_rfc3339
+from promocast.jobs import pointer_of
+from promocast.model import DAY, MINUTE, PLAYER_CHANNELS, Instant, parse_duration, parse_rfc3339
+from promocast.money import WIDEST, parse_amount
 
 TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "popup": ("title", "body", "cta_text", "cta_link", "image_url"),
@@ -30,10 +41,14 @@ TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 # A value of one line that ends like a file names one, under the templates folder.
 TEMPLATE_FILE: Final = re.compile(r"[\w./-]+\.(txt|html|liquid)")
 
+LONGEST: Final = 3_653 * DAY  # ten years: what is longer was mistyped
+
 LIKELY_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # no I, L, O, 0, 1: read aloud, they are mistaken
 
 
 def _duration(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError('is no duration; write a number and a unit, as in "7d"')  # noqa: TRY004 - pydantic wants this one
     return parse_duration(value) if isinstance(value, str) else value
 
 
@@ -54,20 +69,24 @@ def _zone(value: str) -> str:
 
 
 def _money(value: str) -> str:
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f'{value!r} is no amount; write a decimal in quotes, as in "20.00"') from None
-    if not amount.is_finite() or amount <= 0:
-        raise ValueError("an amount is above zero")
+    parse_amount(value, WIDEST)  # its own currency is known one level up
     return value
 
 
-Duration = Annotated[int, BeforeValidator(_duration)]
+def _amounts(values: dict[str, str]) -> dict[str, str]:
+    for currency, amount in values.items():
+        try:
+            parse_amount(amount, currency)
+        except ValueError as exc:
+            raise ValueError(f"{currency}: {exc}") from None
+    return values
+
+
+Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0, le=LONGEST)]
 Moment = Annotated[Instant, BeforeValidator(_moment)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Money = Annotated[str, AfterValidator(_money)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Amounts = Annotated[dict[Currency, Annotated[str, AfterValidator(_money)]], AfterValidator(_amounts)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 PlayerChannel = Literal["popup", "email", "push", "telegram", "sms"]
 
@@ -107,8 +126,8 @@ class CodeTerms(Part):
 
 class RedemptionTerms(Part):
     match: tuple[Literal["code", "player"], ...] = ("code", "player")
-    min_deposit: dict[Currency, Money] = {}
-    max_deposit: dict[Currency, Money] = {}
+    min_deposit: Amounts = {}
+    max_deposit: Amounts = {}
     payment_methods: tuple[str, ...] = ()
     deposit_index: tuple[int, ...] = ()
     per_player: int | None = Field(None, ge=1)
@@ -164,15 +183,21 @@ class Campaign(Part):
     templates: dict[PlayerChannel, dict[str, str]] = {}
     journey: tuple[Rule, ...] = ()
 
-    @model_validator(mode="after")
-    def _hangs_together(self) -> Campaign:
-        if self.code.label_tag not in self.label_tags:
-            raise ValueError(
-                f"[code] label_tag = {self.code.label_tag!r}, but there is no [label_tags.{self.code.label_tag}]"
-            )
-        if self.starts_at is not None and self.ends_at is not None and self.starts_at >= self.ends_at:
+    @field_validator("ends_at")
+    @classmethod
+    def _ends_after_it_starts(cls, ends_at: Instant | None, info: ValidationInfo) -> Instant | None:
+        starts_at = info.data.get("starts_at")
+        if starts_at is not None and ends_at is not None and starts_at >= ends_at:
             raise ValueError("ends_at is not after starts_at")
-        return self
+        return ends_at
+
+    @field_validator("code")
+    @classmethod
+    def _draws_from_a_label_tag(cls, code: CodeTerms, info: ValidationInfo) -> CodeTerms:
+        # Where the label tags themselves are wrong, that is said already.
+        if code.label_tag not in info.data.get("label_tags", {code.label_tag: None}):
+            raise ValueError(f"label_tag = {code.label_tag!r}, but there is no [label_tags.{code.label_tag}]")
+        return code
 
 
 def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], str]) -> Campaign:
@@ -189,13 +214,15 @@ def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], s
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as exc:
         line = re.search(r"at line (\d+)", str(exc))
-        raise CampaignError(name, [Fault("", f"no TOML: {exc}", int(line[1]) if line else None)]) from exc
+        # A document that breaks off is told to end too early, without a line.
+        number = int(line[1]) if line else source.count("\n") + 1
+        raise CampaignError(name, [Fault("", f"no TOML: {exc}", number)]) from exc
     lines = lines_of(source)
     faults: list[Fault] = []
     _inline_templates(values, read_template, faults)
     campaign = _validated(values, faults)
     if campaign is None or faults:
-        raise CampaignError(name, [Fault(f.pointer, f.reason, line_for(path_of(f.pointer), lines)) for f in faults])
+        raise CampaignError(name, [Fault(f.pointer, f.reason, line_of(f.pointer, lines)) for f in faults])
     return campaign
 
 
@@ -217,11 +244,18 @@ def _validated(values: Mapping[str, Any], faults: list[Fault]) -> Campaign | Non
         return Campaign.model_validate(values)
     except ValidationError as exc:
         for error in exc.errors(include_url=False, include_input=False):
-            # pydantic puts the name of the union's branch into the path; it is no key of the document.
-            loc = tuple(part for part in error["loc"] if part not in ("random", "pattern", "[key]"))
             reason = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-            faults.append(Fault("".join(f"/{part}" for part in loc), reason))
+            faults.append(Fault(pointer_of(_keys(error["loc"])), reason))
         return None
+
+
+def _keys(loc: tuple[str | int, ...]) -> list[str | int]:
+    """pydantic's path without what is no key of the document: `[key]`, and a label tag's type, which names the branch
+    of a union after the tag's own name."""
+    keys = list(loc)
+    if keys[:1] == ["label_tags"] and len(keys) > 2 and keys[2] in ("random", "pattern"):
+        del keys[2]
+    return [key for key in keys if key != "[key]"]
 
 
 def _inline_templates(values: dict[str, Any], read: Callable[[PurePosixPath], str], faults: list[Fault]) -> None:
@@ -231,7 +265,7 @@ def _inline_templates(values: dict[str, Any], read: Callable[[PurePosixPath], st
         if keys is None or not isinstance(template, dict):
             continue  # the shape itself is wrong, which validation says better
         for key, value in template.items():
-            pointer = f"/templates/{channel}/{key}"
+            pointer = pointer_of(["templates", channel, key])
             if key not in keys:
                 faults.append(Fault(pointer, f"unknown key; a {channel} template has {', '.join(keys)}"))
             elif isinstance(value, str) and TEMPLATE_FILE.fullmatch(value):
@@ -251,9 +285,14 @@ def _read(value: str, read: Callable[[PurePosixPath], str], pointer: str, faults
         return ""
 
 
-def path_of(pointer: str) -> list[str | int]:
-    """The keys and indexes of a JSON pointer."""
-    return [int(part) if part.isdigit() else part for part in pointer.split("/")[1:]]
+def line_of(pointer: str, lines: dict[Path, int]) -> int | None:
+    """The line of a JSON pointer: a number in it is an index, unless the document has it as a key."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    path: list[str | int] = []
+    for part in parts:
+        is_index = part.isdecimal() and (*path, part) not in lines
+        path.append(int(part) if is_index else part)
+    return line_for(path, lines)
 
 
 assert set(TEMPLATE_KEYS) == set(PLAYER_CHANNELS)  # noqa: S101 - two lists of one thing

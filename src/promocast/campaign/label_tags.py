@@ -17,6 +17,7 @@ PLACE: Final = "#"
 
 # Dropped before look-up, with every other dash and space that Unicode knows.
 _DROPPED_CATEGORIES: Final = frozenset({"Pd", "Zs", "Zl", "Zp", "Cc", "Cf"})
+_OTHER_DASHES: Final = frozenset("\u2053\u2212")  # swung dash and minus: dashes to people
 # The same for ASCII, in which nearly every code is written.
 _DROPPED_ASCII: Final = {i: None for i in range(128) if unicodedata.category(chr(i)) in _DROPPED_CATEGORIES}
 
@@ -25,8 +26,18 @@ def fold(code: str) -> str:
     """The spelling under which a code is unique and found: NFKC, upper case, spaces and dashes dropped."""
     if code.isascii():
         return code.upper().translate(_DROPPED_ASCII)
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", code).upper())
-    return "".join(c for c in text if unicodedata.category(c) not in _DROPPED_CATEGORIES)
+    folded, text = "", code
+    while folded != text:  # what is dropped may have kept a mark from its letter: two rounds at most change anything
+        folded, text = text, "".join(c for c in _upper(text) if not _is_dropped(c))
+    return text
+
+
+def _upper(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).upper())
+
+
+def _is_dropped(character: str) -> bool:
+    return character in _OTHER_DASHES or unicodedata.category(character) in _DROPPED_CATEGORIES
 
 
 def draw(tag: RandomTag | PatternTag, count: int, random: RandomBytes) -> list[str]:

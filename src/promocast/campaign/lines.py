@@ -22,7 +22,7 @@ def lines_of(source: str) -> dict[Path, int]:
     counts: dict[Path, int] = {}
     table: Path = ()
     closing = ""
-    for number, line in enumerate(source.splitlines(), 1):
+    for number, line in enumerate(source.split("\n"), 1):
         if closing:
             closing = "" if closing in line else closing
             continue

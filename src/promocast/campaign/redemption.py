@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, Final, Literal
 
 from promocast.campaign.deposit import Deposit, whole_seconds
@@ -22,6 +22,8 @@ Result = Literal["accepted", "refused", "no_code", "pending", "waiting", "rolled
 CHANGEABLE: Final = frozenset(
     {"wrong_currency", "below_minimum", "above_maximum", "wrong_payment_method", "wrong_deposit_index"}
 )
+
+MONEY: Final = frozenset({"wrong_currency", "below_minimum", "above_maximum"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,8 @@ def _deposit_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:
         yield Check(
             "below_minimum", amount is not None and amount >= Decimal(least), f"{amount}, at least {least} {currency}"
         )
+    if terms.max_deposit and not currency:
+        yield Check("above_maximum", passed=False, detail="no currency was told")
     if most is not None:
         yield Check(
             "above_maximum", amount is not None and amount <= Decimal(most), f"{amount}, at most {most} {currency}"
@@ -234,11 +238,12 @@ def near_miss(deposit: Deposit, code: Candidate, failed: Sequence[Check]) -> dic
     rules = {check.rule for check in failed}
     changes: dict[str, Any] = {}
     texts: list[str] = []
-    if money := _money_change(deposit, code):
+    if rules & MONEY:
+        money = _money_change(deposit, code)
+        if money is None:
+            return None
         changes |= money[0]
         texts.append(money[1])
-    elif rules & {"wrong_currency", "below_minimum", "above_maximum"}:
-        return None
     terms = code.campaign.redemption
     if "wrong_payment_method" in rules:
         changes["payment_method"] = terms.payment_methods[0]
@@ -250,29 +255,32 @@ def near_miss(deposit: Deposit, code: Candidate, failed: Sequence[Check]) -> dic
 
 
 def _money_change(deposit: Deposit, code: Candidate) -> tuple[dict[str, str], str] | None:
-    """The least change of currency and amount that satisfies the bounds, or None where none is needed or possible."""
-    allowed = allowed_currencies(code.campaign)
-    now = deposit.currency or ""
-    if deposit.amount is None:
-        return None
-    options = [now] if allowed is None or now in allowed else sorted(allowed)
-    best: tuple[int, Decimal, str, Decimal] | None = None
+    """The least change of currency and amount that satisfies the bounds, over all currencies; None where none does."""
+    terms, now = code.campaign.redemption, deposit.currency or ""
+    told = deposit.amount
+    options = allowed_currencies(code.campaign) or {now} - {""} or set(terms.max_deposit)
+    best: tuple[int, Decimal, bool, str, Decimal] | None = None
     for currency in options:
-        amount = _clamped(deposit.amount, currency, code)
-        if amount is None:
-            continue
-        fields = (currency != now) + (amount != deposit.amount)
-        option = (fields, abs(amount - deposit.amount), currency, amount)
-        best = option if best is None else min(best, option)
-    if best is None or best[0] == 0:
+        amount = _clamped(told or Decimal(0), currency, code)
+        if amount is not None:
+            fields = (currency != now) + (amount != told)
+            option = (fields, abs(amount - (told or 0)), currency != now, currency, amount)
+            best = option if best is None else min(best, option)
+    if best is None:
         return None
-    _, by, currency, amount = best
+    _, by, _, currency, amount = best
     changes = {"currency": currency} if currency != now else {}
     texts = [f"in {currency}"] if currency != now else []
-    if amount != deposit.amount:
+    if amount != told:
         changes["amount"] = written(amount, currency)
-        texts.append(f"{written(by, currency)} {currency} {'short' if amount > deposit.amount else 'too much'}")
+        texts.append(_by(told, amount, by, currency))
     return changes, ", ".join(texts)
+
+
+def _by(told: Decimal | None, amount: Decimal, by: Decimal, currency: str) -> str:
+    if told is None or by < Decimal(1).scaleb(-digits(currency)):
+        return f"an amount of {written(amount, currency)} {currency}"
+    return f"{written(by, currency)} {currency} {'short' if amount > told else 'too much'}"
 
 
 def _clamped(amount: Decimal, currency: str, code: Candidate) -> Decimal | None:
@@ -285,7 +293,10 @@ def _clamped(amount: Decimal, currency: str, code: Candidate) -> Decimal | None:
         return None
     clamped = max(amount, least)
     clamped = clamped if most is None else min(clamped, most)
-    return clamped if clamped == clamped.quantize(unit) else clamped.quantize(unit)
+    rounded = clamped.quantize(unit, ROUND_HALF_UP)
+    if rounded < least:
+        return clamped.quantize(unit, ROUND_UP)
+    return clamped.quantize(unit, ROUND_DOWN) if most is not None and rounded > most else rounded
 
 
 def _list(values: Any) -> str:

@@ -61,8 +61,11 @@ def _environment(*, html: bool = False, json_body: bool = False) -> Environment:
     env = _Plain(autoescape=html)
     if json_body:
         env.add_tag(_JsonOutput)
+        # What it captures is escaped already, and would be again where it is put out.
+        env.tags.pop("capture")
     for tag in _TAGS_LEFT_OUT:
         env.tags.pop(tag, None)
+    env.filters.pop("safe", None)  # the one filter whose result passes the escaping
     return env
 
 
@@ -134,13 +137,16 @@ def _faults_of(env: Environment, text: str, pointer: str, campaign: Campaign) ->
     except LiquidError as exc:
         yield pointer, f"no Liquid template: {exc.message}"
         return
-    for name, uses in template.analyze().globals.items():
+    analysis = template.analyze()
+    for name in analysis.filters.keys() - env.filters.keys():
+        yield pointer, f"there is no filter {name!r}"
+    for name, uses in analysis.globals.items():
         if name not in ROOTS:
             yield pointer, f"{{{{ {name} }}}} is nothing that a template has; it has {', '.join(sorted(ROOTS))}"
         elif name == "label":
             for use in uses:
                 tag = use.segments[1] if len(use.segments) > 1 else None
-                if tag not in campaign.label_tags:
+                if not isinstance(tag, str) or tag not in campaign.label_tags:
                     yield pointer, f"there is no label tag {tag!r}"
 
 

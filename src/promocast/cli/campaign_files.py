@@ -10,7 +10,7 @@ import orjson
 from promocast.campaign import check, document
 from promocast.campaign.check import Finding
 from promocast.campaign.document import Campaign
-from promocast.campaign.lines import line_for, lines_of
+from promocast.campaign.lines import lines_of
 from promocast.errors import CampaignError, Fault, InputError
 from promocast.jobs import digest_of
 from promocast.ledger import Ledger, campaigns
@@ -56,7 +56,7 @@ def read(path: Path, settings: Settings) -> Checked:
     campaign = document.from_toml(source, str(path), template)
     lines = lines_of(source)
     found = check.check(campaign, configured_channels(settings), settings.endpoints.keys())
-    return Checked(path, campaign, [(finding, line_for(document.path_of(finding.pointer), lines)) for finding in found])
+    return Checked(path, campaign, [(finding, document.line_of(finding.pointer, lines)) for finding in found])
 
 
 def apply(ledger: Ledger, checked: Checked, now: Instant) -> tuple[int, bool]:
