@@ -9,7 +9,7 @@ from dramatiq import Retry, actor
 from promocast import jobs
 from promocast.broker import WaitingBroker
 from promocast.errors import LedgerUnavailable
-from promocast.flows import verify
+from promocast.flows import tell, verify
 from promocast.runtime import Runtime
 
 
@@ -18,7 +18,7 @@ def register(runtime: Runtime, broker: WaitingBroker) -> None:
         # As issue_codes: whatever came is recorded, or kept in the inbox, before anything can fail.
         told = args[0] if len(args) == 1 and not kwargs else {"args": list(args), "kwargs": kwargs}
         try:
-            ids = runtime.once_ledger_answers(lambda: verify.record_message(runtime.ledger, told, runtime.clock()))
+            ids = runtime.once_ledger_answers(lambda: tell.record_message(runtime.ledger, told, runtime.clock()))
         except LedgerUnavailable:
             raise Retry(delay=0) from None
         if ids:

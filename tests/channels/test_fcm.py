@@ -62,7 +62,9 @@ def test_an_outcome_says_codes_and_never_the_provider_s_words(row: dict[str, Any
 
 
 def test_retry_after_is_honoured_and_a_minute_where_there_is_none() -> None:
-    assert read(Answer(429, {"retry-after": "30"}, b""), NOW) == Deferred(NOW + 30 * SECOND, "fcm RESOURCE_EXHAUSTED", True)
+    assert read(Answer(429, {"retry-after": "30"}, b""), NOW) == Deferred(
+        NOW + 30 * SECOND, "fcm RESOURCE_EXHAUSTED", True
+    )
     assert read(Answer(429, {}, b""), NOW) == Deferred(NOW + MINUTE, "fcm RESOURCE_EXHAUSTED", True)
     assert read(Answer(503, {"retry-after": "120"}, b""), NOW) == Deferred(NOW + 2 * MINUTE, "fcm UNAVAILABLE")
 

@@ -14,7 +14,7 @@ import pytest
 from promocast import jobs
 from promocast.campaign import document
 from promocast.campaign.document import Campaign
-from promocast.flows import issue, verify
+from promocast.flows import issue, tell, verify
 from promocast.flows.issue import Accepted
 from promocast.flows.versions import Versions
 from promocast.jobs import IssueJob
@@ -109,7 +109,7 @@ class Bench:
     def deposit(self, deposit_id: str = "tx-1", **facts: Any) -> dict[str, Any]:
         """Tell a deposit and judge it; the verdict."""
         told = {"deposit_id": deposit_id, "player_id": "p1", "amount": "50.00", "currency": "EUR", "status": "approved"}
-        ids = verify.record(self.ledger, [jobs.read_deposit(told | facts)], self.clock())
+        ids = tell.record(self.ledger, [jobs.read_deposit(told | facts)], self.clock())
         return self.judge(*ids).get(deposit_id, {})
 
     def judge(self, *ids: str) -> dict[str, dict[str, Any]]:

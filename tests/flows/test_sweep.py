@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from promocast import jobs
-from promocast.flows import verify
+from promocast.flows import tell
 from promocast.flows.outcomes import Policy
 from promocast.flows.sweep import Swept, sweep
 from promocast.jobs import ISSUE, VERIFY
@@ -105,7 +105,7 @@ def test_a_part_that_was_accepted_and_not_issued_is_rung_for(bench: Bench) -> No
 
 def test_a_deposit_that_was_recorded_and_not_judged_is_rung_for(bench: Bench) -> None:
     told = {"deposit_id": "tx-1", "player_id": "p1", "amount": "50.00", "currency": "EUR", "status": "approved"}
-    verify.record(bench.ledger, [jobs.read_deposit(told)], bench.clock())
+    tell.record(bench.ledger, [jobs.read_deposit(told)], bench.clock())
 
     bench.clock.advance(SECOND)
     found = swept(bench)

@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 
 from promocast import jobs
 from promocast.campaign.document import LIKELY_ALPHABET
-from promocast.flows import issue, show, verify
+from promocast.flows import issue, show
+from promocast.flows import tell as flow
 from promocast.jobs import VERIFY
 from promocast.ledger import codes, deposits, events, inbox, players, schema
 from promocast.ledger.codes import Code
@@ -460,9 +461,7 @@ def test_of_a_list_the_good_deposits_are_judged_and_the_others_kept_in_the_inbox
         told("tx-5", "p1", promo_code="\ud800"),
     ]
 
-    ids = verify.record_message(
-        bench.ledger, [bad[0], told("tx-1", "p1", promo_code=code.code), *bad[1:]], bench.clock()
-    )
+    ids = flow.record_message(bench.ledger, [bad[0], told("tx-1", "p1", promo_code=code.code), *bad[1:]], bench.clock())
 
     assert ids == ["tx-1"]
     assert bench.judge(*ids)["tx-1"]["result"] == "accepted"
@@ -473,14 +472,14 @@ def test_of_a_list_the_good_deposits_are_judged_and_the_others_kept_in_the_inbox
 
 
 def test_one_deposit_that_is_no_list_is_recorded_all_the_same(bench: Bench) -> None:
-    assert verify.record_message(bench.ledger, told("tx-1", "p1"), bench.clock()) == ["tx-1"]
+    assert flow.record_message(bench.ledger, told("tx-1", "p1"), bench.clock()) == ["tx-1"]
 
 
 def test_several_messages_of_a_deposit_in_one_list_are_one_deposit(bench: Bench) -> None:
     [code] = bench.issue("p1")
     messages = [told("tx-1", "p1", status=status) for status in ("requested", "approved", "approved")]
 
-    ids = verify.record_message(bench.ledger, [messages[0] | {"promo_code": code.code}, *messages[1:]], bench.clock())
+    ids = flow.record_message(bench.ledger, [messages[0] | {"promo_code": code.code}, *messages[1:]], bench.clock())
 
     assert ids == ["tx-1"]
     assert bench.judge("tx-1")["tx-1"]["result"] == "accepted"
@@ -495,7 +494,7 @@ def at_once(bench: Bench, *messages: dict[str, Any]) -> list[dict[str, Any]]:
 
     def tell(message: dict[str, Any]) -> dict[str, Any]:
         gate.wait()
-        verify.record(bench.ledger, [jobs.read_deposit(message)], bench.clock())
+        flow.record(bench.ledger, [jobs.read_deposit(message)], bench.clock())
         return bench.judge(message["deposit_id"])[message["deposit_id"]]
 
     with ThreadPoolExecutor(len(messages)) as pool:
@@ -564,7 +563,7 @@ def test_overlapping_batches_judged_by_many_at_once_neither_deadlock_nor_overspe
         gate.wait()
         for _ in range(25):
             batch = chance.sample(list(depositors), 4)
-            verify.record(bench.ledger, [message(deposit_id, chance) for deposit_id in batch], bench.clock())
+            flow.record(bench.ledger, [message(deposit_id, chance) for deposit_id in batch], bench.clock())
             bench.judge(*chance.sample(batch, len(batch)))
 
     with ThreadPoolExecutor(8) as pool:

@@ -11,7 +11,7 @@ from promocast import jobs
 from promocast.api.access import DepositsKey, DepositsOrReadKey, Here
 from promocast.api.schemas import inlined
 from promocast.errors import Fault, InputError, NotFound
-from promocast.flows import verify
+from promocast.flows import tell
 from promocast.jobs import Deposit
 from promocast.ledger import deposits
 
@@ -41,7 +41,7 @@ def tell_deposits(
                 raise
             reasons = "; ".join(f"{fault.pointer or '/'}: {fault.reason}" for fault in exc.faults)
             rejected.append({"index": index, "reason": f"{exc.reason}: {reasons}"})
-    changed = verify.record(runtime.ledger, good, runtime.clock()) if good else []
+    changed = tell.record(runtime.ledger, good, runtime.clock()) if good else []
     if changed:
         runtime.bell.ring(jobs.VERIFY, changed)
     return {"accepted": len(good), "rejected": rejected}
@@ -54,7 +54,7 @@ def get_deposit(runtime: Here, _: DepositsOrReadKey, deposit_id: str) -> dict[st
         found = deposits.get(conn, deposit_id)
     if found is None:
         raise NotFound("unknown_deposit", f"No deposit {deposit_id!r} was told.")
-    return verify.describe(found, runtime.settings.verification)
+    return tell.describe(found, runtime.settings.verification)
 
 
 @router.get("/v1/deposits")
@@ -69,6 +69,6 @@ def list_deposits(
     with runtime.ledger.read() as conn:
         found = deposits.of_player(conn, player_id, after, limit)
     return {
-        "items": [verify.describe(deposit, runtime.settings.verification) for deposit in found],
+        "items": [tell.describe(deposit, runtime.settings.verification) for deposit in found],
         "next": found[-1].deposit_id if len(found) == limit else None,
     }

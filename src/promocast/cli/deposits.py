@@ -11,7 +11,7 @@ import typer
 from promocast import jobs
 from promocast.cli import context
 from promocast.errors import InputError, NotFound
-from promocast.flows import verify
+from promocast.flows import tell
 from promocast.ledger import deposits
 
 app = typer.Typer(help="Tell deposits, and see their verdicts.", no_args_is_help=True)
@@ -43,7 +43,7 @@ def send(
     ring = context.bell_or_silence(settings)
     with context.open_ledger(settings) as ledger:
         for i in range(0, len(good), jobs.MOST_DEPOSITS_PER_JOB):
-            changed = verify.record(ledger, good[i : i + jobs.MOST_DEPOSITS_PER_JOB], context.clock())
+            changed = tell.record(ledger, good[i : i + jobs.MOST_DEPOSITS_PER_JOB], context.clock())
             if changed:
                 ring(jobs.VERIFY, changed)
     context.out.print(f"{len(good)} recorded, {bad} refused")
@@ -61,7 +61,7 @@ def show(
         found = deposits.get(conn, deposit_id)
     if found is None:
         raise NotFound("unknown_deposit", f"No deposit {deposit_id!r} was told.")
-    told = verify.describe(found, settings.verification)
+    told = tell.describe(found, settings.verification)
     if as_json:
         context.print_json(told)
         return

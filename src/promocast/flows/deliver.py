@@ -33,6 +33,8 @@ GATHER: Final = 0.01
 # What a hold may take, in milliseconds, before a thread turns to other work.
 LONGEST_PAUSE: Final = 1_500
 NOTHING_ASKED: Final = Grant(0, 0, 0, 0)
+# How soon a stop is noticed while everything in flight hangs, in seconds.
+STOP_NOTICED: Final = 0.3
 # Between two looks whether the ledger is back, in seconds.
 LEDGER_PAUSE: Final = 1.0
 
@@ -47,6 +49,8 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
     waiting, flight = deque(_due(desk, policy, ids)), _Flight()
     closings: list[Closing] = []
     while waiting or flight.open or closings:
+        if desk.stopping.is_set():
+            waiting.clear()
         free = min(policy.slots - len(flight.open), len(waiting))
         grant = desk.limiter.take(channel, free, policy.rate) if free else NOTHING_ASKED
         dossiers = _turn(desk, channel, closings, [waiting.popleft() for _ in range(grant.count)])
@@ -55,9 +59,8 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
             _launch(desk, flight, dossier, closings, (grant.first + place * grant.interval) / SECOND)
         if desk.stopping.is_set():
             closings += _last_landings(desk, flight)
-            waiting.clear()
         elif flight.open and not closings:
-            wait = grant.more / SECOND if waiting and grant.count < free else None
+            wait = min(grant.more / SECOND, STOP_NOTICED) if waiting and grant.count < free else STOP_NOTICED
             closings = [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(wait)]
         elif free and not grant.count and (grant.more > LONGEST_PAUSE or desk.stopping.wait(grant.more / SECOND)):
             waiting.clear()  # what is on hold for long stays due: the sweeper rings when its time has come
@@ -77,7 +80,7 @@ def _due(desk: Desk, policy: Policy, ids: Sequence[int]) -> Sequence[int]:
 def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> list[Dossier]:
     """One transaction: record what has arrived, claim what comes next. A ledger that is away is waited for: what has
     arrived is known nowhere else."""
-    while True:
+    while closings or ids:
         try:
             with desk.ledger.begin() as conn:
                 now = desk.clock()
@@ -90,6 +93,7 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
         else:
             rules.ring_due(desk.ring, planned + more, now)
             return dossiers
+    return []
 
 
 def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], delay: float) -> None:
@@ -100,7 +104,7 @@ def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closin
     adapter, message = made
     channel = desk.adapters.get(adapter)
     if channel is None or (adapter == "call" and message.address not in desk.endpoints):
-        closings.append(Closing(dossier.delivery, "skipped", "not_configured", counts=False))
+        closings.append(claims.closed_unsent(dossier.delivery, "skipped", "not_configured"))
         return
     flight.launch(desk.loop, dossier, _send(desk, flight, dossier.delivery.id, channel, message, delay))
 
@@ -171,14 +175,14 @@ class _Flight:
         self.open[delivery_id] = (dossier, future)
         future.add_done_callback(lambda _: self.arrived.put(delivery_id))
 
-    def landed(self, wait: float | None) -> list[tuple[Dossier, Outcome | Withheld]]:
+    def landed(self, wait: float) -> list[tuple[Dossier, Outcome | Withheld]]:
         """What has arrived, once anything has: gathered until half of what is under way is there, or for GATHER.
 
         Empty where `wait` seconds pass without anything.
         """
         enough = (len(self.open) + 1) // 2
         ids: list[int] = []
-        until = None
+        until: float | None = None
         while len(ids) < enough:
             try:
                 ids.append(self.arrived.get(timeout=wait if until is None else max(0.0, until - time.monotonic())))

@@ -26,6 +26,8 @@ def fire_failed(conn: Connection, ended: Collection[Ended], versions: Versions, 
     Args:
         ended: deliveries that have just ended badly; their siblings, to other addresses, are looked up.
     """
+    # Two addresses may fail in two transactions at once: whoever holds the code second sees what the first has done.
+    codes.hold(conn, sorted({one.code_id for one in ended}))
     hopeless = {
         (one.code_id, one.rule, one.channel): one
         for one in ended

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from promocast import retry
 from promocast.ledger.deliveries import Claimed, Closing
-from promocast.model import Deferred, Failed, Halted, Instant, Outcome, Rejected, Sent
+from promocast.model import Deferred, DeliveryState, Failed, Halted, Instant, Outcome, Rejected, Sent
 from promocast.settings import LONGEST_LIFE_OF_A_CALL, UnknownPolicy
 
 _RESENDS: Final[dict[UnknownPolicy, int]] = {"resend": 1_000_000, "once": 1, "wait": 0}
@@ -48,7 +48,7 @@ def closing(
         case Sent(ref):
             return Closing(delivery, "sent", ref=ref)
         case Rejected(why, address_dead):
-            return Closing(delivery, "rejected", why, address_dead=address_dead)
+            return _final(delivery, "rejected", why, address_dead=address_dead)
         case Deferred(until, why):
             return _again(delivery, why, until, ends_at, counts=False)
         case Halted(why):
@@ -57,8 +57,13 @@ def closing(
             return unknown(delivery, why, policy, now=now, jitter=jitter)
         case Failed(why):
             if delivery.attempts >= policy.max_attempts:
-                return Closing(delivery, "exhausted", why, history="failed")
+                return _final(delivery, "exhausted", why, history="failed")
             return _again(delivery, why, retry.next_due(now, delivery.attempts, jitter), ends_at, counts=True)
+
+
+def _final(delivery: Claimed, state: DeliveryState, why: str, **more: Any) -> Closing:
+    """The end of a delivery that failed; unknown, where an earlier attempt may have arrived all the same."""
+    return Closing(delivery, "unknown" if delivery.unknowns else state, why, **more)
 
 
 def unknown(delivery: Claimed, why: str, policy: Policy, *, now: Instant, jitter: retry.Jitter) -> Closing:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from promocast import jobs
 from promocast.errors import InputError
-from promocast.flows import Ring, issue, show, verify
+from promocast.flows import Ring, issue, show, tell
 from promocast.flows.versions import Versions
 from promocast.jobs import ClientAction
 from promocast.ledger import Ledger, inbox
@@ -35,7 +35,7 @@ def replay(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ri
         case "deposit":
             if entry.reason == "conflict":
                 raise InputError("conflict", "A deposit's contradiction cannot be replayed: its verdict stands.")
-            if changed := verify.record(ledger, [jobs.read_deposit(values)], now):
+            if changed := tell.record(ledger, [jobs.read_deposit(values)], now):
                 ring(jobs.VERIFY, changed)
         case "client_action":
             _replay_action(ledger, values, now, versions=versions, ring=ring)

@@ -51,6 +51,8 @@ def client_action(
             conflict = _another_players()
         else:
             version = versions.get(conn, code.campaign_id, code.campaign_version)
+            if code.player_id is None and action.user_ext_id is not None:
+                codes.bind(conn, code.id, action.user_ext_id)
             mark_shown(conn, code, version, now)
             cause = Cause("client_action", action=name)
             fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)

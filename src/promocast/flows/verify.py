@@ -1,4 +1,4 @@
-"""Verify: which deposit redeems which code. Record what was told, then judge it under locks, once.
+"""Verify: which deposit redeems which code, judged under locks, once.
 
 Whoever judges holds, in this order: the deposits, their players, the codes by id. So of two deposits for one code, or
 two of one player, the second sees what the first has committed.
@@ -17,11 +17,11 @@ from promocast.campaign.deposit import Deposit, Window
 from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.redemption import Candidate, Verdict
-from promocast.errors import InputError, LedgerError
+from promocast.errors import LedgerError
 from promocast.flows import Ring, rules
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deposits, events, inbox, players
+from promocast.ledger import Connection, Ledger, codes, deposits, events, players
 from promocast.ledger.codes import Code
 from promocast.ledger.deposits import Recorded, Redemption
 from promocast.ledger.engine import lock_players
@@ -29,62 +29,6 @@ from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
 from promocast.money import written
 from promocast.settings import VerificationSettings
-
-
-def record(ledger: Ledger, told: Sequence[jobs.Deposit], now: Instant) -> list[str]:
-    """Record messages about deposits; the ids of those that are to be judged (again).
-
-    A message that contradicts what was approved before changes nothing and is kept in the inbox.
-    """
-    by_id: dict[str, list[jobs.Deposit]] = {}
-    for message in told:
-        by_id.setdefault(message.deposit_id, []).append(message)
-    with ledger.begin() as conn:
-        new = deposits.open_deposits(conn, [ms[0] for _, ms in sorted(by_id.items())], now)
-        changed = set(new)
-        known = deposits.hold(conn, sorted(by_id))
-        for deposit_id, messages in by_id.items():
-            later = messages[1:] if deposit_id in new else messages
-            if _retell(conn, known[deposit_id], later, now):
-                changed.add(deposit_id)
-    return sorted(changed)
-
-
-def _retell(conn: Connection, known: Recorded, later: Sequence[jobs.Deposit], now: Instant) -> bool:
-    """Add further messages to a recorded deposit; whether they say anything new."""
-    told, changed = known.messages, False
-    for message in later:
-        facts = message.facts()
-        if message.player_id != known.player_id or deposits_rules.contradicts(told, facts):
-            detail = f"deposit {message.deposit_id!r} was told before with another player, amount or currency"
-            body = message.model_dump_json(exclude_none=True).encode()
-            inbox.put(conn, "deposit", "conflict", detail, body, now, message.player_id)
-            continue
-        told, new = deposits_rules.added(told, facts)
-        changed = changed or new
-    if changed:
-        deposits.retell(conn, known.deposit_id, told, now)
-    return changed
-
-
-def record_message(ledger: Ledger, values: Any, now: Instant) -> list[str]:
-    """Deposits from the queue; the ids to judge. What cannot be understood goes to the inbox, one entry each.
-
-    Raises only where the ledger does not answer.
-    """
-    good: list[jobs.Deposit] = []
-    bad: list[tuple[Any, InputError]] = []
-    for raw in values if isinstance(values, list) else [values]:
-        try:
-            good.append(jobs.read_deposit(raw))
-        except InputError as exc:
-            bad.append((raw, exc))
-    if bad:
-        with ledger.begin() as conn:
-            for raw, error in bad:
-                detail = "; ".join(f"{fault.pointer}: {fault.reason}" for fault in error.faults)
-                inbox.put(conn, "deposit", error.reason, detail, jobs.as_bytes(raw), now)
-    return record(ledger, good, now) if good else []
 
 
 @dataclass(slots=True)
@@ -145,7 +89,24 @@ def judge(
             known = told[deposit.deposit_id]
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
     rules.ring_due(ring, bench.planned, bench.now)
+    _look_again(ledger, believed, verdicts, bench.now, ring)
     return verdicts
+
+
+def _look_again(
+    ledger: Ledger, believed: dict[str, Deposit], verdicts: dict[str, dict[str, Any]], now: Instant, ring: Ring
+) -> None:
+    """A code that was recorded while its deposit was judged saw nobody wait for it, and was not seen itself."""
+    waiting = [i for i, verdict in verdicts.items() if verdict.get("result") == "waiting"]
+    quoted = sorted({fold(believed[i].promo_code or "") for i in waiting})
+    if not quoted:
+        return
+    with ledger.read() as conn:
+        recorded = sorted(codes.by_folded(conn, quoted))
+    if recorded:
+        with ledger.begin() as conn:
+            woken = deposits.wake(conn, recorded, now)
+        ring(jobs.VERIFY, woken)
 
 
 def _open_bench(
@@ -270,22 +231,3 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
         events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
     void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
     return {**verdict, **void}
-
-
-def describe(known: Recorded, terms: VerificationSettings) -> dict[str, Any]:
-    """A recorded deposit in the words of contract section 4, with its verdict (None until it was judged)."""
-    window = Window(terms.occurred_before, terms.occurred_after)
-    facts = deposits_rules.believed(known.deposit_id, known.player_id, known.messages, known.received_at, window)
-    return {
-        "deposit_id": known.deposit_id,
-        "player_id": known.player_id,
-        "amount": None if facts.amount is None else written(facts.amount, facts.currency or ""),
-        "currency": facts.currency,
-        "status": deposits_rules.highest(known.messages),
-        "payment_method": facts.payment_method,
-        "occurred_at": rfc3339(facts.occurred_at),
-        "promo_code": facts.promo_code,
-        "deposit_index": facts.deposit_index,
-        "received_at": rfc3339(known.received_at),
-        "verdict": known.verdict,
-    }

@@ -149,6 +149,11 @@ def hold_for_judging(
     return _codes(conn, select(*_COLUMNS).where(wanted).order_by(c.id).with_for_update())
 
 
+def hold(conn: Connection, ids: Sequence[int]) -> None:
+    """Hold the codes, in the order of their ids, until this transaction ends."""
+    conn.execute(select(codes.c.id).where(codes.c.id.in_(ids)).order_by(codes.c.id).with_for_update()).all()
+
+
 def page(
     conn: Connection,
     *,

@@ -166,8 +166,12 @@ def results(conn: Connection) -> dict[str, int]:
 def wake(conn: Connection, folded: Sequence[str], now: Instant) -> list[str]:
     """The deposits that waited for one of these codes; they are due now."""
     d = deposits.c
-    statement = update(deposits).where(d.waits_for.in_(folded)).values(due_at=now, waits_for=None)
-    return list(conn.execute(statement.returning(d.deposit_id)).scalars())
+    # Held in the order of their ids first, as whoever judges holds them.
+    waiting = select(d.deposit_id).where(d.waits_for.in_(folded)).order_by(d.deposit_id).with_for_update()
+    ids = list(conn.execute(waiting).scalars())
+    if ids:
+        conn.execute(update(deposits).where(d.deposit_id.in_(ids)).values(due_at=now, waits_for=None))
+    return ids
 
 
 def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:

@@ -74,7 +74,10 @@ class Ledger:
             LedgerUnavailable: the database does not answer.
         """
         with self._translated(), self.engine.connect() as connection:
-            conn = connection.execution_options(**{_READ_ONLY: True})
+            options: dict[str, Any] = {_READ_ONLY: True}
+            if self.dialect == "postgresql":
+                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            conn = connection.execution_options(**options)
             with conn.begin():
                 yield conn
 
