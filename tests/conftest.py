@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from promocast.ledger import Ledger, migrate
+from promocast.ledger import Ledger, migrate, schema
 from promocast.model import Instant, parse_rfc3339
 from tests import postgres
 
@@ -65,12 +67,49 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
+    """A database of each kind: of this release and without rows for a test that asks for `ledger`, else empty."""
+    migrated = "ledger" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as url:
+        path = tmp_path / "ledger.sqlite3"
+        if migrated:
+            shutil.copyfile(request.getfixturevalue("_migrated_sqlite"), path)
+        yield f"sqlite:///{path}"
+    elif migrated:
+        url = request.getfixturevalue("_migrated_postgres")
+        _delete_all_rows(url)
         yield url
+    else:
+        with fresh_database(request.getfixturevalue("postgres_url")) as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to copy: quicker than migrating anew."""
+    path = tmp_path_factory.mktemp("migrated") / "ledger.sqlite3"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(postgres_url: str) -> Iterator[str]:
+    """A database that tests use one after the other: to create one takes longer than most of them."""
+    with fresh_database(postgres_url) as url:
+        _migrate(url)
+        yield url
+
+
+def _migrate(url: str) -> None:
+    made = Ledger(url)
+    migrate.upgrade(made, os.urandom, NOW)
+    made.close()
+
+
+def _delete_all_rows(url: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", "")) as conn:
+        for table in reversed(schema.metadata.sorted_tables):
+            if table is not schema.ledger:
+                conn.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
 
 
 @contextmanager
@@ -91,6 +130,5 @@ def fresh_database(server_url: str) -> Iterator[str]:
 def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A ledger of this release, empty; on SQLite and on PostgreSQL."""
     made = Ledger(ledger_url)
-    migrate.upgrade(made, os.urandom, NOW)
     yield made
     made.close()

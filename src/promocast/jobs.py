@@ -58,11 +58,6 @@ def _zone(value: str) -> str:
     return value
 
 
-def _quoted(value: str) -> str | None:
-    """A payment system without a code in hand sends an empty one."""
-    return value.strip() or None
-
-
 def _instant(value: Any) -> Any:
     return parse_rfc3339(value) if isinstance(value, str) else value
 
@@ -184,7 +179,7 @@ class Deposit(Read):
     amount: str | None = None
     payment_method: Annotated[str, Field(max_length=64)] | None = None
     occurred_at: Moment | None = None
-    promo_code: Annotated[str, Field(max_length=256), AfterValidator(_quoted)] | None = None
+    promo_code: Annotated[str, Field(max_length=256)] | None = None
     deposit_index: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
 
     @field_validator("amount")
@@ -228,7 +223,6 @@ class ClientAction(BaseModel):
     payload: ActionPayload
 
 
-_KINDS: Final = frozenset({"fcm", "webpush"})
 _RECIPIENT: Final = TypeAdapter(Recipient)
 _DEPOSIT: Final = TypeAdapter(Deposit)
 _TEXT: Final = TypeAdapter(Text, config=ConfigDict(coerce_numbers_to_str=True))
@@ -328,13 +322,14 @@ def pointers(exc: ValidationError) -> list[Fault]:
     """What pydantic found, as JSON pointers (RFC 6901). The input itself is not repeated: it may be personal."""
     faults = []
     for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        # The kind of a push address, after its place, is the branch of a union and no key.
-        loc = [
-            part for i, part in enumerate(error["loc"]) if not (part in _KINDS and i and error["loc"][i - 1] != "kind")
-        ]
         reason = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-        faults.append(Fault(pointer_of(loc), reason))
+        faults.append(Fault(pointer_of(_keys(error["loc"])), reason))
     return faults
+
+
+def _keys(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """pydantic's path without what is no key: the kind of a push address, which follows the address's place."""
+    return (*loc[:3], *loc[4:]) if loc[:2] == ("addresses", "push") else loc
 
 
 def pointer_of(path: Sequence[str | int]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,24 @@ def _duration(value: Any) -> Any:
 
 
 Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
+# Two while a rotation lasts. The text of a `..._FILE` has one a line.
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 UnknownPolicy = Literal["resend", "once", "wait"]
+IPNetwork = IPv4Network | IPv6Network
+
+
+def _networks(value: Any) -> tuple[IPNetwork, ...]:
+    if isinstance(value, str):  # of the environment
+        value = {"true": True, "false": False}.get(value.lower(), [value])
+    if isinstance(value, bool):
+        return (ip_network("0.0.0.0/0"), ip_network("::/0")) if value else ()
+    if not isinstance(value, list | tuple):
+        raise ValueError('is true, false, or a list of networks as ["10.0.0.0/8"]')  # noqa: TRY004 - pydantic wants this one
+    return tuple(each if isinstance(each, IPNetwork) else ip_network(str(each)) for each in value)
+
+
+# The networks that `allow_private` opens beyond the public ones.
+Networks = Annotated[tuple[IPNetwork, ...], BeforeValidator(_networks)]
 
 
 class Section(BaseModel):
@@ -90,17 +108,17 @@ class ChannelSettings(Section):
 
 
 class SignedPost(Section):
-    """Somebody's HTTPS address that takes Standard Webhooks. Two secrets while a rotation lasts."""
+    """Somebody's HTTPS address that takes Standard Webhooks."""
 
     url: str
-    secrets: tuple[SecretStr, ...] = ()
-    allow_private: bool = False
+    secrets: Secrets = ()
+    allow_private: Networks = ()
 
 
 class PopupSettings(ChannelSettings):
     url: str = ""
-    secrets: tuple[SecretStr, ...] = ()
-    allow_private: bool = False
+    secrets: Secrets = ()
+    allow_private: Networks = ()
     concurrency: int = Field(64, ge=1, le=2000)
 
     @property
@@ -139,6 +157,7 @@ class FcmSettings(ChannelSettings):
     credentials: SecretStr = SecretStr("")
     project: str = ""
     base_url: str = "https://fcm.googleapis.com"
+    allow_private: Networks = ()
     timeout: Duration = 10 * SECOND
 
     @property
@@ -149,7 +168,7 @@ class FcmSettings(ChannelSettings):
 class WebPushSettings(ChannelSettings):
     private_key: SecretStr = SecretStr("")
     subject: str = ""
-    allow_private: bool = False
+    allow_private: Networks = ()
 
     @property
     def configured(self) -> bool:
@@ -164,6 +183,7 @@ class PushSettings(Section):
 class TelegramSettings(ChannelSettings):
     token: SecretStr = SecretStr("")
     base_url: str = "https://api.telegram.org/bot"
+    allow_private: Networks = ()
     concurrency: int = Field(25, ge=1, le=500)
     rate: float = Field(25, ge=0)
     per_chat: Duration = SECOND
@@ -180,6 +200,7 @@ class SmsSettings(ChannelSettings):
     sender: str = ""
     messaging_service_sid: str = ""
     base_url: str = "https://api.twilio.com"
+    allow_private: Networks = ()
     concurrency: int = Field(20, ge=1, le=500)
     timeout: Duration = 15 * SECOND
     unknown: UnknownPolicy = "wait"

@@ -125,6 +125,14 @@ def test_what_nobody_told_is_not_known() -> None:
     assert (end.amount, end.currency, end.payment_method, end.deposit_index, end.promo_code) == (None,) * 5
 
 
+@pytest.mark.parametrize("nothing", ["", "  ", "-", " \u2014 ", "\u200b"], ids=ascii)
+def test_a_promo_code_of_nothing_but_spaces_and_dashes_is_none(nothing: str) -> None:
+    assert believed_of(approved(promo_code=nothing)).promo_code is None
+    assert believed_of(approved(promo_code=nothing), {"status": "requested", "promo_code": "AB12CD"}).promo_code == (
+        "AB12CD"
+    )
+
+
 # Additions.
 
 
@@ -147,6 +155,19 @@ def test_a_promo_code_that_comes_late_is_added() -> None:
 
     assert changed
     assert kept["approved"]["promo_code"] == "AB12CD"
+
+
+def test_a_promo_code_that_comes_after_an_empty_one_is_added() -> None:
+    kept, changed = added(told(approved(promo_code="-")), approved(promo_code="AB12CD"))
+
+    assert changed
+    assert kept["approved"]["promo_code"] == "AB12CD"
+
+
+def test_an_empty_promo_code_after_none_is_no_news() -> None:
+    _, changed = added(told(approved()), approved(promo_code=" "))
+
+    assert not changed
 
 
 def test_another_promo_code_is_not_believed_after_the_first() -> None:

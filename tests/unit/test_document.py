@@ -11,6 +11,7 @@ import pytest
 
 from promocast.campaign import check, document
 from promocast.campaign.document import Campaign, PatternTag, RandomTag
+from promocast.campaign.lines import lines_of
 from promocast.errors import CampaignError, Fault
 from promocast.model import DAY, HOUR, MINUTE, PLAYER_CHANNELS, parse_rfc3339
 from tests.unit.makers import DOCUMENT
@@ -339,6 +340,30 @@ def test_a_code_made_by_a_label_tag_that_is_not_there_is_refused() -> None:
     [fault] = refused(SOURCE.replace('label_tag = "promo_code"', 'label_tag = "promo"')).faults
 
     assert fault.reason == "label_tag = 'promo', but there is no [label_tags.promo]"
+
+
+@pytest.mark.parametrize("end", ["send = [", "send = [\n", 'name = """', 'name = """\n'], ids=ascii)
+def test_a_document_that_breaks_off_is_told_its_last_line(end: str) -> None:
+    [fault] = refused(SOURCE + end).faults
+
+    assert fault.line == len(SOURCE.splitlines()) + 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[label_tags.2026]\nlength = 0\n",
+        "[label_tags]\n2026.length = 0\n",
+        "label_tags.x.length = 1\nlabel_tags.2026.length = 0\n",
+        "[label_tags]\n2026 = { length = 0 }\n",
+    ],
+)
+def test_a_label_tag_named_by_digits_has_its_line(source: str) -> None:
+    assert document.line_of("/label_tags/2026/length", lines_of(source)) == 2
+
+
+def test_a_pointer_may_name_keys_that_hold_its_own_signs() -> None:
+    assert document.line_of("/templates/a~1b~0c", lines_of('[templates]\n"a/b~c" = 1\n')) == 2
 
 
 def test_a_campaign_ends_after_it_starts() -> None:

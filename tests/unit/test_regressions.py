@@ -61,13 +61,6 @@ def test_an_integer_beyond_64_bits_is_refused(fact: str) -> None:
     assert [fault.pointer for fault in refused.value.faults] == [f"/{fact}"]
 
 
-@pytest.mark.parametrize("quoted", ["", "  "])
-def test_an_empty_promo_code_is_none(quoted: str) -> None:
-    told = {"deposit_id": "tx", "player_id": "p1", "status": "approved", "promo_code": quoted}
-
-    assert jobs.read_deposit(told).promo_code is None
-
-
 @given(st.text())
 @settings(max_examples=300, derandomize=True)
 @example("A\u200d\u0301")

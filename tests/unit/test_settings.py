@@ -77,6 +77,19 @@ def test_a_secrets_file_goes_over_the_environment(folder: Path) -> None:
     assert settings.channels.telegram.token.get_secret_value() == "from the file"
 
 
+def test_a_file_of_secrets_has_one_a_line(folder: Path) -> None:
+    (folder / "secrets").write_text("whsec_new\nwhsec_old\n", encoding="utf-8")
+
+    settings = from_environ(
+        PROMOCAST_CHANNELS__POPUP__SECRETS_FILE="secrets",
+        PROMOCAST_ENDPOINTS__CRM__URL="https://crm.example.com",
+        PROMOCAST_ENDPOINTS__CRM__SECRETS_FILE="secrets",
+    )
+
+    for secrets in (settings.channels.popup.secrets, settings.endpoints["crm"].secrets):
+        assert [secret.get_secret_value() for secret in secrets] == ["whsec_new", "whsec_old"]
+
+
 def test_a_setting_whose_own_name_ends_in_file_is_a_path() -> None:
     settings = from_environ(PROMOCAST_CHANNELS__EMAIL__CA_FILE="/etc/ssl/ca.pem")
 

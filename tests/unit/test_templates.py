@@ -279,6 +279,12 @@ def test_a_fault_is_told_with_its_pointer_and_reason(text: str, reason: str) -> 
     assert told.startswith(reason)
 
 
+def test_the_pointer_to_a_template_is_escaped() -> None:
+    [(pointer, _)] = templates.faults(with_template("push", **{"a/b": "{{ user }}"}))
+
+    assert pointer == "/templates/push/a~1b"
+
+
 def test_a_fault_in_a_rules_body_points_to_the_rule() -> None:
     [(pointer, told)] = templates.faults(with_body('{"code": "{{ user.code }}"}'))
 
@@ -305,6 +311,12 @@ def test_a_fault_in_a_rules_body_points_to_the_rule() -> None:
 @pytest.mark.parametrize("target", [with_body, lambda text: with_template("email", html=text)], ids=["json", "html"])
 def test_a_tag_that_prints_past_the_escaping_cannot_be_used(target: Any, tag: str) -> None:
     assert reasons(target(tag))[0].startswith("no Liquid template: unexpected tag")
+
+
+def test_what_escapes_twice_cannot_be_used_in_a_json_body() -> None:
+    body = '{% capture a %}{{ event.code }}{% endcapture %}{"code": "{{ a }}"}'
+
+    assert reasons(with_body(body)) == ["no Liquid template: unexpected tag 'capture'"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from promocast.campaign.label_tags import fold
 from promocast.model import HOUR, MINUTE, SECOND, Instant
 
 # The highest seen rules. The last three undo an approval and are one rank: which of them came first decides nothing.
@@ -60,7 +61,7 @@ def believed(
         message = messages.get(status, {})
         for name in _FACTS:
             if facts[name] is None:
-                facts[name] = message.get(name)
+                facts[name] = _told(message, name)
     received = whole_seconds(received_at)
     occurred_at = received if facts["occurred_at"] is None else whole_seconds(facts["occurred_at"])
     doubted = not received - window.before <= occurred_at <= received + window.after
@@ -93,9 +94,15 @@ def added(messages: Mapping[str, Message], message: Message) -> tuple[dict[str, 
     missing = {
         name: message[name]
         for name in _FACTS
-        if message.get(name) is not None and all(other.get(name) is None for other in messages.values())
+        if _told(message, name) is not None and all(_told(other, name) is None for other in messages.values())
     }
     return {**messages, status: {**first, **missing}}, bool(missing)
+
+
+def _told(message: Message, name: str) -> Any:
+    """What the message says of a fact. Payment systems without a code in hand send an empty one, or a dash."""
+    value = message.get(name)
+    return None if name == "promo_code" and not fold(value or "") else value
 
 
 def highest(messages: Mapping[str, Message]) -> str:

@@ -214,8 +214,8 @@ def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], s
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as exc:
         line = re.search(r"at line (\d+)", str(exc))
-        # A document that breaks off is told to end too early, without a line.
-        number = int(line[1]) if line else source.count("\n") + 1
+        # A document that breaks off is told to end too early, without a line: it is the last.
+        number = int(line[1]) if line else source.rstrip("\n").count("\n") + 1
         raise CampaignError(name, [Fault("", f"no TOML: {exc}", number)]) from exc
     lines = lines_of(source)
     faults: list[Fault] = []
@@ -286,13 +286,9 @@ def _read(value: str, read: Callable[[PurePosixPath], str], pointer: str, faults
 
 
 def line_of(pointer: str, lines: dict[Path, int]) -> int | None:
-    """The line of a JSON pointer: a number in it is an index, unless the document has it as a key."""
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-    path: list[str | int] = []
-    for part in parts:
-        is_index = part.isdecimal() and (*path, part) not in lines
-        path.append(int(part) if is_index else part)
-    return line_for(path, lines)
+    """The line of a JSON pointer, in which an index and a key of digits are spelt alike."""
+    path = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return line_for(path, {tuple(map(str, known)): number for known, number in lines.items()})
 
 
 assert set(TEMPLATE_KEYS) == set(PLAYER_CHANNELS)  # noqa: S101 - two lists of one thing

@@ -255,10 +255,11 @@ def near_miss(deposit: Deposit, code: Candidate, failed: Sequence[Check]) -> dic
 
 
 def _money_change(deposit: Deposit, code: Candidate) -> tuple[dict[str, str], str] | None:
-    """The least change of currency and amount that satisfies the bounds, over all currencies; None where none does."""
+    """The least change of currency and amount that satisfies the bounds, over the currencies that the terms name and
+    allow; None where none does."""
     terms, now = code.campaign.redemption, deposit.currency or ""
     told = deposit.amount
-    options = allowed_currencies(code.campaign) or {now} - {""} or set(terms.max_deposit)
+    options = allowed_currencies(code.campaign) or {now, *terms.max_deposit} - {""}
     best: tuple[int, Decimal, bool, str, Decimal] | None = None
     for currency in options:
         amount = _clamped(told or Decimal(0), currency, code)

@@ -17,6 +17,7 @@ from liquid.exceptions import LiquidError
 from liquid.stringify import to_liquid_string
 
 from promocast.campaign.document import Campaign
+from promocast.jobs import pointer_of
 
 Values = Mapping[str, Any]
 
@@ -123,7 +124,7 @@ def faults(campaign: Campaign) -> Iterator[tuple[str, str]]:
     """(JSON pointer, reason) of every template that does not parse or names what it cannot have."""
     for channel, template in campaign.templates.items():
         for key, text in template.items():
-            yield from _faults_of(_env_of(channel, key), text, f"/templates/{channel}/{key}", campaign)
+            yield from _faults_of(_env_of(channel, key), text, pointer_of(["templates", channel, key]), campaign)
     for i, rule in enumerate(campaign.journey):
         if rule.body is not None:
             pointer = f"/journey/{i}/body"
@@ -138,7 +139,7 @@ def _faults_of(env: Environment, text: str, pointer: str, campaign: Campaign) ->
         yield pointer, f"no Liquid template: {exc.message}"
         return
     analysis = template.analyze()
-    for name in analysis.filters.keys() - env.filters.keys():
+    for name in sorted(analysis.filters.keys() - env.filters.keys()):
         yield pointer, f"there is no filter {name!r}"
     for name, uses in analysis.globals.items():
         if name not in ROOTS:

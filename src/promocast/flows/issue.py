@@ -16,7 +16,7 @@ from promocast import jobs
 from promocast.campaign import journey, label_tags
 from promocast.campaign.journey import Cause
 from promocast.errors import Conflict, InputError, UnknownCampaign
-from promocast.flows import Ring, rules
+from promocast.flows import Ring, rules, waiting
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Version, Versions
 from promocast.jobs import IssueJob
@@ -25,7 +25,6 @@ from promocast.ledger import (
     Ledger,
     campaigns,
     codes,
-    deposits,
     events,
     inbox,
     players,
@@ -130,13 +129,11 @@ def issue_part(
             Fired(version.campaign, i, orjson.loads(new.recipient), Cause("code.issued")) for i, new in issued.items()
         ]
         planned = rules.fire(conn, fired, now)
-        woken = deposits.wake(conn, [new.folded for new in issued.values()], now)
         if issued:
             events.append(conn, Event("code.issued", now, part.campaign_id, subjects=sorted(issued)))
         requests.mark_issued(conn, part.id, refused, now)
     rules.ring_due(ring, planned, now)
-    if woken:
-        ring(jobs.VERIFY, woken)
+    waiting.wake_for(ledger, [new.folded for new in issued.values()], now, ring)
     return len(issued)
 
 

@@ -11,11 +11,11 @@ from promocast.campaign import journey
 from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
-from promocast.flows import Ring, rules
+from promocast.flows import Ring, rules, waiting
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Version, Versions
-from promocast.jobs import VERIFY, ClientAction
-from promocast.ledger import Connection, Ledger, campaigns, codes, deposits, events, inbox
+from promocast.jobs import ClientAction
+from promocast.ledger import Connection, Ledger, campaigns, codes, events, inbox
 from promocast.ledger.codes import Code
 from promocast.ledger.events import Event
 from promocast.model import Instant
@@ -92,12 +92,11 @@ def saved(
     folded = fold(text)
     if not folded:
         raise InputError("invalid_code", "A code has at least one letter or digit.")
-    woken: list[str] = []
     with ledger.begin() as conn:
         code = codes.by_folded(conn, [folded], lock=True).get(folded)
         if code is None:
             wanted = campaign_id or key_campaign_id
-            code, woken = _record_external(conn, text.strip(), folded, wanted, player_id, versions, now)
+            code = _record_external(conn, text.strip(), folded, wanted, player_id, versions, now)
         anothers = _is_anothers(code, player_id)
         if anothers:
             data = {"refused": "other_player", "player_id": player_id}
@@ -107,8 +106,7 @@ def saved(
                 codes.bind(conn, code.id, player_id)
             mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
             code = codes.by_ids(conn, [code.id])[code.id]
-    if woken:
-        ring(VERIFY, woken)
+    waiting.wake_for(ledger, [folded], now, ring)
     if anothers:
         raise _another_players()
     return code
@@ -131,7 +129,7 @@ def _record_external(
     player_id: str | None,
     versions: Versions,
     now: Instant,
-) -> tuple[Code, list[str]]:
+) -> Code:
     version = _external_campaign(conn, campaign_id, versions)
     campaign = version.campaign
     anchor = now if campaign.code.valid_from == "issued" else None
@@ -147,10 +145,9 @@ def _record_external(
         now=now,
     )
     if code_id is None:  # recorded by another request in this very moment
-        code = codes.by_folded(conn, [folded], lock=True)[folded]
-        return code, []
+        return codes.by_folded(conn, [folded], lock=True)[folded]
     events.append(conn, Event("code.issued", now, campaign.id, code_id, {"external": True}))
-    return codes.by_ids(conn, [code_id])[code_id], deposits.wake(conn, [folded], now)
+    return codes.by_ids(conn, [code_id])[code_id]
 
 
 def _external_campaign(conn: Connection, campaign_id: str | None, versions: Versions) -> Version:

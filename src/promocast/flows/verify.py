@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promocast import jobs
 from promocast.campaign import deposit as deposits_rules
 from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
@@ -18,7 +17,7 @@ from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.redemption import Candidate, Verdict
 from promocast.errors import LedgerError
-from promocast.flows import Ring, rules
+from promocast.flows import Ring, rules, waiting
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, Ledger, codes, deposits, events, players
@@ -89,24 +88,9 @@ def judge(
             known = told[deposit.deposit_id]
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
     rules.ring_due(ring, bench.planned, bench.now)
-    _look_again(ledger, believed, verdicts, bench.now, ring)
+    unknown = {fold(believed[i].promo_code or "") for i, v in verdicts.items() if v.get("result") == "waiting"}
+    waiting.look_for(ledger, sorted(unknown), bench.now, ring)
     return verdicts
-
-
-def _look_again(
-    ledger: Ledger, believed: dict[str, Deposit], verdicts: dict[str, dict[str, Any]], now: Instant, ring: Ring
-) -> None:
-    """A code that was recorded while its deposit was judged saw nobody wait for it, and was not seen itself."""
-    waiting = [i for i, verdict in verdicts.items() if verdict.get("result") == "waiting"]
-    quoted = sorted({fold(believed[i].promo_code or "") for i in waiting})
-    if not quoted:
-        return
-    with ledger.read() as conn:
-        recorded = sorted(codes.by_folded(conn, quoted))
-    if recorded:
-        with ledger.begin() as conn:
-            woken = deposits.wake(conn, recorded, now)
-        ring(jobs.VERIFY, woken)
 
 
 def _open_bench(

@@ -132,11 +132,12 @@ def close(conn: Connection, closings: Sequence[Closing], now: Instant) -> set[in
     if not closings:
         return set()
     d = deliveries.c
-    columns = [d.id, d.attempts, d.state, d.reason, d.ref, d.due_at, d.sent_at, d.unknowns, _GIVEN_BACK]
+    columns = [d.id, d.attempts, d.attempted_at, d.state, d.reason, d.ref, d.due_at, d.sent_at, d.unknowns, _GIVEN_BACK]
     rows = [
         (
             c.delivery.id,
             c.delivery.attempts,
+            c.delivery.attempted_at,
             c.state,
             c.reason,
             c.ref,
@@ -153,6 +154,7 @@ def close(conn: Connection, closings: Sequence[Closing], now: Instant) -> set[in
         "sent_at = r.sent_at, unknowns = deliveries.unknowns + r.unknowns, "
         "attempts = deliveries.attempts - r.given_back "
         f"FROM {source} WHERE deliveries.id = r.id AND deliveries.attempts = r.attempts "
+        "AND deliveries.attempted_at = r.attempted_at "
         "AND deliveries.state IN ('sending', 'unknown') RETURNING deliveries.id"
     )
     closed = set(conn.execute(statement, parameters).scalars())

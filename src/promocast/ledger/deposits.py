@@ -163,6 +163,12 @@ def results(conn: Connection) -> dict[str, int]:
     return {row[0] or "unjudged": row[1] for row in conn.execute(statement)}
 
 
+def anyone_waits(conn: Connection, folded: Sequence[str]) -> bool:
+    """Whether any deposit waits for one of these codes."""
+    found = select(deposits.c.deposit_id).where(deposits.c.waits_for.in_(folded)).limit(1)
+    return conn.execute(found).first() is not None
+
+
 def wake(conn: Connection, folded: Sequence[str], now: Instant) -> list[str]:
     """The deposits that waited for one of these codes; they are due now."""
     d = deposits.c

@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     OperationalError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from promocast.errors import InputError, LedgerError, LedgerUnavailable
@@ -88,6 +89,8 @@ class Ledger:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except PoolTimeout as exc:
+            raise LedgerUnavailable("All connections to the ledger are in use.") from exc
         except (OperationalError, InterfaceError) as exc:
             raise LedgerUnavailable(f"The ledger does not answer ({type(exc.orig).__name__}).") from exc
         except DataError as exc:

@@ -1,0 +1,163 @@
+"""Races: what two transactions at once must not lose, and what a stop in the middle must not forget."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from promocast import jobs
+from promocast.flows import show, tell
+from promocast.flows.deliver import deliver
+from promocast.flows.fallback import fire_failed
+from promocast.ledger import deliveries, deposits, events
+from promocast.ledger.deliveries import Closing, NewDelivery
+from promocast.model import HOUR, MINUTE, Failed, Message, Outcome, Sent
+from tests.flows.conftest import Bench
+from tests.flows.desk import POLICY, delivery, planned
+from tests.flows.test_deliver import loop, popup_desk, stopping_desk
+from tests.flows.test_show import EXTERNAL, act, code_of
+
+__all__ = ["loop"]
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Run all of it at the same time; the first error is raised."""
+    gate = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        gate.wait()
+        work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        for future in [pool.submit(run, work) for work in works]:
+            future.result()
+
+
+def quoting(code: str, deposit_id: str, player_id: str) -> jobs.Deposit:
+    facts = {"amount": "50.00", "currency": "EUR", "status": "approved", "promo_code": code}
+    return jobs.read_deposit({"deposit_id": deposit_id, "player_id": player_id, **facts})
+
+
+def test_a_code_recorded_while_its_deposit_is_judged_is_found_all_the_same(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+    for turn in range(15):
+        names = [f"{turn:03}X{i:03}" for i in range(12)]
+        ids = tell.record(bench.ledger, [quoting(f"CRM{n}", f"tx{n}", f"p{n}") for n in names], bench.clock())
+
+        def save(some: list[str]) -> None:
+            for n in some:
+                show.saved(
+                    bench.ledger, f"CRM{n}", bench.clock(), versions=bench.versions, ring=bench.ring, player_id=f"p{n}"
+                )
+
+        at_once(lambda ids=ids: bench.judge(*ids), lambda n=names: save(n[:6]), lambda n=names: save(n[6:]))  # type: ignore[misc]
+        for queue, woken in bench.rung:
+            if queue == jobs.VERIFY:
+                bench.judge(*woken)
+        bench.rung.clear()
+
+        with bench.ledger.read() as conn:
+            found = [deposits.get(conn, deposit_id) for deposit_id in ids]
+        assert [deposit.result for deposit in found if deposit] == ["accepted"] * len(ids)
+
+
+def test_waking_many_deposits_while_they_are_judged_does_not_deadlock(bench: Bench) -> None:
+    order = list(range(100))
+    random.Random(1).shuffle(order)
+    told = [quoting(f"CRM{order[i]:03}", f"tx{i:03}", f"p{i}") for i in range(100)]
+    ids = tell.record(bench.ledger, told, bench.clock())
+    bench.judge(*ids)
+
+    def wake() -> None:
+        with bench.ledger.begin() as conn:
+            deposits.wake(conn, [f"CRM{i:03}" for i in range(100)], bench.clock())
+
+    for _ in range(20):
+        at_once(lambda: bench.judge(*ids), wake)
+
+    assert {verdict["result"] for verdict in bench.judge(*ids).values()} == {"waiting"}
+
+
+def test_of_two_addresses_that_fail_at_once_one_fires_the_fallback(bench: Bench) -> None:
+    [code] = bench.issue("p1")
+    now = bench.clock()
+    with bench.ledger.begin() as conn:
+        new = deliveries.plan(conn, [NewDelivery(code.id, 0, "push", slot, now) for slot in (0, 1)], now)
+        ids = [row_id for _, row_id, _ in new]
+        claimed = deliveries.claim(conn, ids, now=now, lease_until=now + HOUR, resends=0, max_attempts=1)
+    closed = threading.Barrier(2, timeout=5)
+
+    def fail(one: deliveries.Claimed) -> None:
+        with bench.ledger.begin() as conn:
+            deliveries.close(conn, [Closing(one, "rejected", "410")], now)
+            if bench.ledger.dialect == "postgresql":  # SQLite has one writer: the two cannot be open at once
+                closed.wait()
+            fire_failed(conn, deliveries.ended(conn, [one.id]), bench.versions, now)
+
+    at_once(*(lambda one=one: fail(one) for one in claimed))
+
+    with bench.ledger.read() as conn:
+        feed, _ = events.feed(conn, events.START, 100)
+    assert [event["type"] for event in feed].count("delivery.failed") == 1
+
+
+def test_nothing_further_is_claimed_once_the_desk_is_stopping(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    bench.issue(*(f"p{i}" for i in range(6)))
+    desk, stopper = stopping_desk(bench, loop, replace(POLICY, slots=2))
+
+    deliver(desk, "popup", planned(bench, "popup"))
+
+    assert len(stopper.sent) == 2
+    assert [delivery(bench, i).state for i in planned(bench, "popup")] == ["sent"] * 2 + ["planned"] * 4
+
+
+def test_a_stop_is_heard_while_everything_in_flight_hangs(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    bench.issue("p1", "p2")
+    desk, stopper = stopping_desk(bench, loop, replace(POLICY, slots=2))
+
+    class Hanging:
+        async def send(self, message: Message) -> Outcome:
+            stopper.stopping.set()
+            await asyncio.Event().wait()
+            return Sent(message.key)
+
+        async def close(self) -> None:
+            return None
+
+    started = time.monotonic()
+    deliver(replace(desk, adapters={"popup": Hanging()}), "popup", planned(bench, "popup"))
+
+    assert time.monotonic() - started < 3
+
+
+def test_an_external_code_is_the_players_whose_client_action_reports_it(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+    code = show.saved(bench.ledger, "CRM-77", bench.clock(), versions=bench.versions, ring=bench.ring)
+
+    act(bench, "CRM-77", player_id="p1")
+
+    assert code_of(bench, code.id).player_id == "p1"
+
+
+@pytest.mark.parametrize("later", [Failed("503", maybe_sent=False), "not configured"])
+def test_what_may_have_arrived_stays_unknown_however_later_attempts_end(
+    bench: Bench, loop: asyncio.AbstractEventLoop, later: Outcome | str
+) -> None:
+    bench.issue("p1")
+    answers: list[Outcome] = [Failed("timeout", maybe_sent=True), Failed("503", maybe_sent=False)]
+    desk, _ = popup_desk(bench, loop, lambda _: answers.pop(0), max_attempts=2)
+    [popup] = planned(bench, "popup")
+    deliver(desk, "popup", [popup])
+    bench.clock.advance(MINUTE)
+
+    deliver(desk if isinstance(later, Failed) else replace(desk, adapters={}), "popup", [popup])
+
+    assert delivery(bench, popup).state == "unknown"
+    assert delivery(bench, popup).due_at is None
