@@ -437,7 +437,7 @@ def deposits(draw: st.DrawFn) -> Deposit:
 
 
 def applied(made: Deposit, changes: dict[str, Any]) -> Deposit:
-    amount = {"amount": Decimal(changes["amount"])} if "amount" in changes else {}
+    amount = {"amount": Decimal(changes["amount"])} if changes.get("amount") else {}
     return replace(made, **{**changes, **amount})
 
 
@@ -446,7 +446,7 @@ def alternatives(made: Deposit, terms: dict[str, Any]) -> Iterator[dict[str, Any
     named = {*terms["min_deposit"].values(), *terms["max_deposit"].values()}
     options: list[list[tuple[str, Any]]] = [
         [("currency", currency) for currency in (made.currency, *terms["min_deposit"], *terms["max_deposit"])],
-        [("amount", amount) for amount in ({str(made.amount)} - {"None"} | named)],
+        [("amount", amount) for amount in (made.amount, *named)],
         [("payment_method", method) for method in (made.payment_method, *terms["payment_methods"])],
         [("deposit_index", index) for index in (made.deposit_index, *terms["deposit_index"])],
     ]
