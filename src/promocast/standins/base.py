@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,13 +14,14 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came in. `headers` has lower-case names."""
+    """One request as it came in. `headers` has lower-case names, `at` is the monotonic clock's, in seconds."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
