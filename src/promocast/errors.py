@@ -12,6 +12,7 @@ PromocastError            what went wrong, and what to do about it, in one sente
 |- QueueUnavailable       the doorbell does not answer; the sweeper rings later
 `- TransportError         a request to a provider, by what is known of it
    |- NotSent             surely not taken
+   |- ForbiddenAddress    never begun, and never will be: the guard refuses where it leads
    `- MaybeSent           may or may not have been taken
 """
 
@@ -103,6 +104,10 @@ class TransportError(PromocastError):
 
 class NotSent(TransportError):
     """The request surely did not reach the provider."""
+
+
+class ForbiddenAddress(TransportError):
+    """The URL, or every address that it leads to, is one that is never connected to. Trying again changes nothing."""
 
 
 class MaybeSent(TransportError):

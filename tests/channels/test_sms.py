@@ -104,7 +104,7 @@ async def test_what_cannot_be_a_number_is_dead_without_asking(rig: SmsRig, addre
 async def test_a_wait_is_held_within_reason(rig: SmsRig, header: str, held: int) -> None:
     rig.site.script = lambda request: Reply(429, b'{"code":20429}', {"Retry-After": header})
 
-    assert await rig.channel.send(rig.message()) == Deferred(rig.clock() + held, "twilio 20429")
+    assert await rig.channel.send(rig.message()) == Deferred(rig.clock() + held, "twilio 20429", True)
 
 
 async def test_every_send_gets_the_wait_of_its_own_answer(rig: SmsRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ async def test_every_send_gets_the_wait_of_its_own_answer(rig: SmsRig, monkeypat
 
     outcomes = await asyncio.gather(*(rig.channel.send(rig.message(text=str(n))) for n in range(1, 21)))
 
-    assert outcomes == [Deferred(rig.clock() + n * SECOND, "twilio http 429") for n in range(1, 21)]
+    assert outcomes == [Deferred(rig.clock() + n * SECOND, "twilio http 429", True) for n in range(1, 21)]
 
 
 async def test_fifty_messages_are_under_way_together(rig: SmsRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ async def test_a_group_that_moved_where_the_answer_is_lost_may_have_it(rig: Tele
 async def test_a_wait_is_held_within_reason(rig: TelegramRig, asked: Any, held: int) -> None:
     rig.site.script = lambda request: refusal(429, "Too Many Requests", {"retry_after": asked})
 
-    assert await rig.channel.send(rig.message()) == Deferred(rig.clock() + held, "telegram 429")
+    assert await rig.channel.send(rig.message()) == Deferred(rig.clock() + held, "telegram 429", True)
 
 
 async def test_every_send_gets_the_wait_of_its_own_answer(rig: TelegramRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ async def test_every_send_gets_the_wait_of_its_own_answer(rig: TelegramRig, monk
 
     outcomes = await asyncio.gather(*(rig.channel.send(rig.message(address=str(n))) for n in range(1, 21)))
 
-    assert outcomes == [Deferred(rig.clock() + n * SECOND, "telegram 429") for n in range(1, 21)]
+    assert outcomes == [Deferred(rig.clock() + n * SECOND, "telegram 429", True) for n in range(1, 21)]
 
 
 async def test_fifty_messages_are_under_way_together(rig: TelegramRig, monkeypatch: pytest.MonkeyPatch) -> None:

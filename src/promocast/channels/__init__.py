@@ -35,7 +35,8 @@ def make(adapter: str, settings: Settings, http: Http, clock: Clock) -> Channel 
     """The adapter that the settings ask for; None where the channel is not configured.
 
     A dotted path of somebody else's (`package.module:Class`) is called with the channel's settings, the shared
-    HTTP transport and the clock, as the built-in ones are.
+    HTTP transport and the clock, as the built-in ones are. That transport reaches public addresses only; an adapter
+    that has a private one in its settings asks for it by `http.within(guard.allowance(url, networks))`.
 
     Raises:
         ConfigError: the dotted path leads nowhere, or the adapter refuses its settings.

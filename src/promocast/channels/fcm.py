@@ -12,9 +12,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promocast import retry
+from promocast.channels import guard
 from promocast.channels.google_oauth import AccessTokens, Deadline, NoToken, ServiceAccount
 from promocast.channels.http import Answer, Http
-from promocast.errors import MaybeSent, NotSent
+from promocast.errors import ForbiddenAddress, MaybeSent, NotSent
 from promocast.model import (
     DAY,
     MINUTE,
@@ -67,7 +68,7 @@ class Fcm:
             raise ValueError("the credentials name no project_id; set `project`")
         self._url = f"{settings.base_url.rstrip('/')}/v1/projects/{quote(project, safe=':')}/messages:send"
         self._settings = settings
-        self._http = http
+        self._http = http.within(guard.allowance(settings.base_url, settings.allow_private))
         self._clock = clock
         self._tokens = AccessTokens(account, settings, http, clock)
         self._vouched: set[str] = set()
@@ -84,6 +85,8 @@ class Fcm:
             answer = await self._post(body)
         except NoToken as exc:
             return exc.outcome
+        except ForbiddenAddress as exc:
+            return Halted(exc.cause)
         except NotSent as exc:
             return Failed(exc.cause, maybe_sent=False)
         except MaybeSent as exc:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from promocast import gate, retry
+from promocast.channels import guard
 from promocast.channels.http import Http
-from promocast.errors import NotSent, TransportError
+from promocast.errors import ForbiddenAddress, NotSent, TransportError
 from promocast.model import HOUR, MINUTE, SECOND, Clock, Deferred, Failed, Halted, Instant, Outcome
 from promocast.settings import FcmSettings
 
@@ -122,7 +123,8 @@ class AccessTokens:
         self._account = account
         self._signer = account.signer()
         self._settings = settings
-        self._http = http
+        # The credentials are the operator's, as promocast.toml is, and so is the address in them.
+        self._http = http.within(guard.allowance(account.token_uri, settings.allow_private))
         self._clock = clock
         self._token = ""
         self._renew_at: Instant = 0
@@ -174,6 +176,8 @@ class AccessTokens:
                 connect_timeout=settings.connect_timeout,
                 timeout=settings.timeout,
             )
+        except ForbiddenAddress as exc:
+            return Halted(f"fcm token {exc.cause}")
         except TransportError as exc:
             # Whatever became of this request, the message was not sent.
             return Failed(f"fcm token {exc.cause}", maybe_sent=False)

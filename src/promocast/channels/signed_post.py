@@ -8,8 +8,9 @@ from dataclasses import replace
 import orjson
 
 from promocast import retry, signing
+from promocast.channels import guard
 from promocast.channels.http import Answer, Http
-from promocast.errors import MaybeSent, NotSent
+from promocast.errors import ForbiddenAddress, MaybeSent, NotSent
 from promocast.model import MINUTE, SECOND, Clock, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent, rfc3339
 from promocast.settings import CallSettings, ChannelSettings, PopupSettings, SignedPost
 
@@ -19,10 +20,11 @@ BUSY = frozenset({500, 503})  # held back where they say for how long
 
 
 class Target:
-    """A configured receiver with its decoded keys."""
+    """A configured receiver with its decoded keys, and the transport that reaches what it may reach."""
 
-    def __init__(self, target: SignedPost) -> None:
+    def __init__(self, target: SignedPost, http: Http) -> None:
         self.url = target.url
+        self.http = http.within(guard.allowance(target.url, target.allow_private))
         self.keys = [signing.webhook_key(secret.get_secret_value()) for secret in target.secrets]
 
 
@@ -33,13 +35,13 @@ class Popup:
 
     def __init__(self, settings: PopupSettings, http: Http, clock: Clock) -> None:
         self._settings = settings
-        self._http = http
         self._clock = clock
-        self._target = Target(SignedPost(url=settings.url, secrets=settings.secrets))
+        receiver = SignedPost(url=settings.url, secrets=settings.secrets, allow_private=settings.allow_private)
+        self._target = Target(receiver, http)
 
     async def send(self, message: Message) -> Outcome:
         body = popup_body(message, self._clock())
-        outcome = await post(self._http, self._target, message.key, body, self._settings, self._clock)
+        outcome = await post(self._target, message.key, body, self._settings, self._clock)
         # One site takes all popups: what it asks of one it asks of all.
         return replace(outcome, account=True) if isinstance(outcome, Deferred) else outcome
 
@@ -54,16 +56,15 @@ class Call:
 
     def __init__(self, settings: CallSettings, endpoints: Mapping[str, SignedPost], http: Http, clock: Clock) -> None:
         self._settings = settings
-        self._http = http
         self._clock = clock
-        self._targets = {name: Target(endpoint) for name, endpoint in endpoints.items()}
+        self._targets = {name: Target(endpoint, http) for name, endpoint in endpoints.items()}
 
     async def send(self, message: Message) -> Outcome:
         target = self._targets.get(str(message.address))
         if target is None:
             return Rejected("not_configured", address_dead=False)
         body = message.content["body"].encode()
-        return await post(self._http, target, message.key, body, self._settings, self._clock)
+        return await post(target, message.key, body, self._settings, self._clock)
 
     async def close(self) -> None:
         return None
@@ -85,16 +86,18 @@ def popup_body(message: Message, now: int) -> bytes:
     return orjson.dumps({"type": "popup", "timestamp": rfc3339(now), "data": data})
 
 
-async def post(http: Http, target: Target, key: str, body: bytes, settings: ChannelSettings, clock: Clock) -> Outcome:
+async def post(target: Target, key: str, body: bytes, settings: ChannelSettings, clock: Clock) -> Outcome:
     """Sign, post, read. The bytes that are signed are the bytes that are sent."""
     headers = {"content-type": "application/json", "user-agent": "promocast"}
     headers |= (
         signing.webhook_headers(target.keys, key, clock() // SECOND, body) if target.keys else {"webhook-id": key}
     )
     try:
-        answer = await http.post(
+        answer = await target.http.post(
             target.url, body, headers, connect_timeout=settings.connect_timeout, timeout=settings.timeout
         )
+    except ForbiddenAddress as exc:
+        return Halted(exc.cause)
     except NotSent as exc:
         return Failed(exc.cause, maybe_sent=False)
     except MaybeSent as exc:

@@ -20,8 +20,9 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from promocast import retry
+from promocast.channels import guard
 from promocast.channels.http import Http, transport_cause
-from promocast.errors import NotSent
+from promocast.errors import ForbiddenAddress, NotSent
 from promocast.model import MINUTE, SECOND, Clock, Deferred, Failed, Halted, Instant, Message, Outcome, Rejected, Sent
 from promocast.settings import SmsSettings
 
@@ -90,6 +91,7 @@ class Sms:
             raise ValueError("auth_token is missing")
         self._sender = _sender(settings)
         self._clock = clock
+        http = http.within(guard.allowance(settings.base_url, settings.allow_private))
         transport = http.transport(connect_timeout=settings.connect_timeout, timeout=settings.timeout)
         self._http = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
         client = Client(
@@ -119,6 +121,8 @@ class Sms:
             return read(refused, self._clock())
         except httpx.HTTPError as exc:
             cause = transport_cause(exc)
+            if isinstance(cause, ForbiddenAddress):
+                return Halted(cause.cause)
             why = "twilio no_answer" if cause is None else cause.cause
             return Failed(why, maybe_sent=not isinstance(cause, NotSent))
         except UNREADABLE:

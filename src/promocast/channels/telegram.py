@@ -15,8 +15,9 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import HTTPXRequest
 
 from promocast import retry
+from promocast.channels import guard
 from promocast.channels.http import Http, transport_cause
-from promocast.errors import NotSent
+from promocast.errors import ForbiddenAddress, NotSent
 from promocast.model import MINUTE, Clock, Deferred, Failed, Halted, Instant, Message, Outcome, Rejected, Sent
 from promocast.settings import TelegramSettings
 
@@ -50,6 +51,7 @@ class Telegram:
 
     def __init__(self, settings: TelegramSettings, http: Http, clock: Clock) -> None:
         self._clock = clock
+        http = http.within(guard.allowance(settings.base_url, settings.allow_private))
         transport = http.transport(connect_timeout=settings.connect_timeout, timeout=settings.timeout)
         self._request = _Request(httpx_kwargs={"transport": transport, "trust_env": False})
         # Without its second argument the bot opens another HTTP client, for getUpdates, which is never called here.
@@ -77,7 +79,7 @@ class Telegram:
     async def close(self) -> None:
         await self._request.shutdown()
 
-    async def _post(self, chat_id: int | str, text: str) -> Sent | Failed:
+    async def _post(self, chat_id: int | str, text: str) -> Sent | Failed | Halted:
         """Post once.
 
         Raises:
@@ -89,6 +91,8 @@ class Telegram:
         except NetworkError as exc:
             # `TimedOut` is one of these and says less: it is raised for a refused connection as for a lost answer.
             cause = transport_cause(exc)
+            if isinstance(cause, ForbiddenAddress):
+                return Halted(cause.cause)
             why = "telegram no_answer" if cause is None else cause.cause
             return Failed(why, maybe_sent=not isinstance(cause, NotSent))
         except UNREADABLE:

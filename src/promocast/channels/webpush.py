@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from promocast import retry
 from promocast.channels.http import Answer, Http
-from promocast.errors import MaybeSent, NotSent
+from promocast.errors import ForbiddenAddress, MaybeSent, NotSent
 from promocast.model import (
     DAY,
     HOUR,
@@ -73,7 +73,8 @@ class WebPush:
             raise ValueError("`subject` must be a mailto: or https: address where push services can reach you")
         self._key = load_private_key(settings.private_key.get_secret_value())
         self._settings = settings
-        self._http = http
+        # Endpoints come from browsers: not even an address that is written out is its own permission.
+        self._http = http.within(frozenset(settings.allow_private))
         self._clock = clock
         self._random = random
         self._services: dict[str, _Service] = {}
@@ -85,7 +86,7 @@ class WebPush:
         if len(plaintext) > LARGEST_PLAINTEXT:
             return Rejected("webpush too_large", address_dead=False)
         try:
-            receiver = Receiver.of(message.address, allow_http=self._settings.allow_private)
+            receiver = Receiver.of(message.address, allow_http=bool(self._settings.allow_private))
         except ValueError:
             return Rejected("webpush bad_subscription", address_dead=True)
         service = self._service(receiver.origin)
@@ -96,6 +97,8 @@ class WebPush:
             answer = await self._http.post(
                 receiver.endpoint, body, headers, connect_timeout=settings.connect_timeout, timeout=settings.timeout
             )
+        except ForbiddenAddress as exc:
+            return Rejected(exc.cause, address_dead=True)
         except NotSent as exc:
             return Failed(exc.cause, maybe_sent=False)
         except MaybeSent as exc:
