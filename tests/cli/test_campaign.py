@@ -22,7 +22,7 @@ def test_a_document_that_is_wrong_is_refused_with_file_and_line_of_every_fault(p
 
     assert (done.status, done.out) == (1, "")
     assert f"{file}:5: /label_tags/promo_code/lenght: unknown key" in done.err
-    assert f"{file}:12: /redemption/min_deposit/EUR: 'twenty' is no amount" in done.err
+    assert f"{file}:12: /redemption/min_deposit/EUR: 'twenty' is no decimal amount" in done.err
 
 
 def test_a_document_that_cannot_be_meant_is_refused_with_file_and_line(promocast: Installation) -> None:

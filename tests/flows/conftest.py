@@ -94,7 +94,7 @@ class Bench:
         if accepted.part_id is not None:
             self.issue_part(accepted.part_id)
         with self.ledger.read() as conn:
-            return codes.page(conn, request_ref=request_id)
+            return codes.page(conn, request_ref=request_id, limit=1_000)
 
     def issue_part(self, part_id: int) -> int:
         return issue.issue_part(
