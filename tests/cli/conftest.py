@@ -20,8 +20,8 @@ from promocast import cli
 from promocast.flows import issue, verify
 from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, codes, deposits, migrate, requests
+from promocast.loading import load
 from promocast.model import system_clock
-from promocast.settings import load
 
 CAMPAIGN = """\
 id = "welcome"

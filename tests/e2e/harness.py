@@ -19,7 +19,7 @@ import httpx
 
 from promocast.demo.world import World, free_port
 from promocast.ledger import Ledger
-from promocast.settings import load
+from promocast.loading import load
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import yaml
 
 from promocast import jobs
 from promocast.jobs import ClientAction
-from promocast.settings import load
+from promocast.loading import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ from promocast.campaign.label_tags import fold
 from promocast.campaign.lines import lines_of
 from promocast.errors import CampaignError, ConfigError, InputError
 from promocast.jobs import Rejection
+from promocast.loading import load
 from promocast.model import HOUR, MINUTE, SECOND
 from promocast.money import parse_amount
-from promocast.settings import load
 from tests.conftest import NOW
 
 CAMPAIGN: dict[str, Any] = {

@@ -12,8 +12,9 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from promocast.errors import ConfigError
+from promocast.loading import load
 from promocast.model import HOUR, MINUTE
-from promocast.settings import ChannelSettings, Settings, load
+from promocast.settings import ChannelSettings, Settings
 
 SHIPPED = Path(__file__).parents[2] / "config" / "promocast.toml"
 

@@ -19,10 +19,11 @@ from promocast.broker import WaitingBroker
 from promocast.errors import ConfigError
 from promocast.flows import Ring
 from promocast.ledger import Ledger, migrate
+from promocast.loading import load
 from promocast.model import system_clock
 from promocast.observe import log
 from promocast.runtime import Runtime
-from promocast.settings import Settings, load
+from promocast.settings import Settings
 from promocast.valkey import queue_url
 
 # Tables in a pipe are for programs and files: nothing is cut to a terminal's width.

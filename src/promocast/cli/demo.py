@@ -70,7 +70,7 @@ async def _running(config: Path) -> AsyncIterator[tuple[str, str]]:
     from promocast import observe
     from promocast.cli.supervisor import Supervisor
     from promocast.ledger import Ledger, keys
-    from promocast.settings import load
+    from promocast.loading import load
 
     settings = load(config, {})
     observe.configure(settings.log, "demo")
