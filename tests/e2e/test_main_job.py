@@ -9,9 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from promocast.demo.world import World
 from promocast.ledger import deliveries
+from promocast.ledger.schema import attempts
+from promocast.ledger.schema import deliveries as deliveries_table
 from promocast.model import PLAYER_CHANNELS
 from tests.e2e import harness
 from tests.e2e.harness import Installation, eventually
@@ -88,12 +91,17 @@ def test_a_delivery_worker_killed_in_the_middle_loses_nothing_and_repeats_no_mor
             return counts if resent and not waiting else None
 
         counts = eventually("everything sent, or unknown where it must not be repeated", settled, 100)
+        with ledger.read() as conn:
+            rows = conn.execute(select(deliveries_table.c.channel, attempts.c.reason).join(deliveries_table)).all()
+        reasons = Counter((row.channel, row.reason) for row in rows)
 
     messages = received(world)
     for channel in PLAYER_CHANNELS:
         repeated = sum(messages[channel].values()) - len(messages[channel])
         unknown = counts[channel].get("unknown", 0)
+        recorded = sum(count for (name, _), count in reasons.items() if name == channel)
         print(f"{channel}: {in_flight[channel]} in flight at the kill, {repeated} repeated, {counts[channel]}")
         assert counts[channel].get("sent", 0) + unknown == PLAYERS
-        assert repeated + unknown <= in_flight[channel]
+        assert reasons[channel, "lease_ended"] <= in_flight[channel], "the kill made unknown what was in flight"
+        assert repeated + unknown <= recorded, "and nothing was repeated that was not recorded as a possible repeat"
         assert len(messages[channel]) + unknown >= PLAYERS, "what is neither received nor unknown was lost"
