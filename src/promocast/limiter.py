@@ -18,7 +18,7 @@ from promocast.model import SECOND, Clock, Instant
 from promocast.observe import log
 
 # How far ahead moments are given out, in milliseconds: what is claimed for them waits so long at most.
-HORIZON: Final = 1_000
+HORIZON: Final = 250
 
 # KEYS: pace, hold. ARGV: wanted, interval (ms), horizon (ms). Answers {granted, ms until the first, ms until more}.
 _TAKE: Final = """

@@ -43,7 +43,7 @@ def issue(client: httpx.Client, request_id: str, players: list[dict[str, Any]]) 
         except httpx.HTTPError:
             return False
 
-    eventually(f"request {request_id} accepted", accepted, 60)
+    eventually(f"request {request_id} accepted", accepted, 120)
 
 
 def received(world: World) -> dict[str, Counter[str]]:
@@ -70,7 +70,7 @@ class Account:
         return f"{self.sent} sent, {self.unknown} unknown, {self.repeated} repeated, {len(self.wrong)} wrong"
 
 
-def settle(up: Installation, seconds: float = 90) -> None:
+def settle(up: Installation, seconds: float = 150) -> None:
     """Wait until no delivery to a player will be tried again."""
 
     def settled() -> bool:

@@ -29,7 +29,7 @@ def kill_one(up: Installation, chance: random.Random) -> str | None:
     return " ".join(words)
 
 
-@pytest.mark.timeout(60 + 120 * ROUNDS)
+@pytest.mark.timeout(120 + 240 * ROUNDS)
 @pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
 def test_processes_killed_at_random_moments(
     world: World, tmp_path: Path, ledger: str, chance: random.Random, request: pytest.FixtureRequest

@@ -19,7 +19,9 @@ from tests.e2e.harness import Installation, eventually
 from tests.faults.accounts import issue, recipients, settle
 from tests.faults.conftest import installed
 
-SENDS, RATE, WAIT = 500, 100, 2
+SENDS, RATE, WAIT = 500, 100, 4
+# What two processes have under way at most: their slots. A machine that stutters sends them all at one moment.
+UNDER_WAY = 2 * 25
 
 
 @contextmanager
@@ -59,9 +61,10 @@ def test_a_429_holds_the_account_of_two_processes_and_costs_no_attempt(
 
     at = sorted(asked.at for asked in world.telegram.requests)
     fullest = max(sum(begin <= moment < begin + 1 for moment in at) for begin in at)
-    in_flight = sum(moment <= refused[0].at + 0.25 for moment in (asked.at for asked in refused))
+    late = [asked for asked in refused if asked.at > refused[0].at + WAIT / 2]
     print(f"{len(at)} requests, {len(refused)} refused, {fullest} in the fullest second of {RATE} allowed")
     assert ended == {("sent", 1)}, "no attempt was counted"
     assert len(world.telegram.messages) == SENDS
-    assert in_flight == len(refused), "once the hold was known nobody sent"
-    assert fullest <= RATE * 1.1
+    assert late == [], "once the hold was known nobody sent"
+    assert len(refused) <= 2 * UNDER_WAY
+    assert fullest <= RATE + UNDER_WAY
