@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from promocast.demo.world import World
 from promocast.ledger import Ledger
-from promocast.ledger.schema import codes, deliveries
+from promocast.ledger.schema import codes, deliveries, request_parts
 from promocast.model import PLAYER_CHANNELS
 from tests.e2e.harness import Installation, eventually
 
@@ -71,14 +71,15 @@ class Account:
 
 
 def settle(up: Installation, seconds: float = 150) -> None:
-    """Wait until no delivery to a player will be tried again."""
+    """Wait until every accepted part is issued and no delivery to a player will be tried again."""
 
     def settled() -> bool:
         with up.ledger() as ledger, ledger.read() as conn:
             open_ = select(deliveries.c.id).where(
                 deliveries.c.due_at.is_not(None), deliveries.c.channel.in_(PLAYER_CHANNELS)
             )
-            return conn.execute(open_.limit(1)).first() is None
+            unissued = select(request_parts.c.id).where(request_parts.c.issued_at.is_(None))
+            return not any(conn.execute(found.limit(1)).first() for found in (unissued, open_))
 
     eventually("nothing left to be tried", settled, seconds)
 
@@ -86,7 +87,6 @@ def settle(up: Installation, seconds: float = 150) -> None:
 def reckon(world: World, ledger: Ledger, players: int) -> Account:
     """Every player has one code; every message was received, or is unknown; what was received twice is a known risk."""
     account = Account()
-    messages = received(world)
     with ledger.read() as conn:
         held = Counter(conn.execute(select(codes.c.player_id)).scalars())
         rows = conn.execute(
@@ -94,6 +94,7 @@ def reckon(world: World, ledger: Ledger, players: int) -> Account:
             .join(codes, codes.c.id == deliveries.c.code_id)
             .where(deliveries.c.channel.in_(PLAYER_CHANNELS))
         ).all()
+    messages = received(world)  # after the ledger: what it calls sent was received before
     if len(held) != players or max(held.values()) != 1:
         account.wrong.append(f"{len(held)} of {players} players have codes, {sum(held.values())} codes in all")
     if len(rows) != players * len(PLAYER_CHANNELS):
