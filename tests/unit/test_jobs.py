@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from promocast import jobs
+from promocast import jobs, recipients
 from promocast.errors import Fault, InputError
-from promocast.jobs import Deposit, IssueJob, Recipient, Rejection
+from promocast.jobs import Deposit, IssueJob
 from promocast.model import PushSubscription, parse_rfc3339
+from promocast.recipients import Recipient, Rejection
 
 HALF_A_PAIR = "\ud800"
 
@@ -31,14 +32,14 @@ def read(*recipients: Any, **head: Any) -> IssueJob:
 
 
 def rejected(recipient: Any) -> Rejection:
-    told = jobs.read_recipient(recipient, 0)
+    told = recipients.read_recipient(recipient, 0)
     assert isinstance(told, Rejection)
     return told
 
 
 def stored(**facts: Any) -> dict[str, Any]:
     """A recipient as the ledger keeps it."""
-    recipient = jobs.read_recipient(ann(**facts), 0)
+    recipient = recipients.read_recipient(ann(**facts), 0)
     assert isinstance(recipient, Recipient)
     kept: dict[str, Any] = json.loads(recipient.stored())
     return kept
@@ -308,11 +309,11 @@ EVERYWHERE: dict[str, Any] = {
 
 @pytest.mark.parametrize(("channel", "count"), [("popup", 1), ("email", 1), ("push", 2), ("sms", 0), ("call", 0)])
 def test_a_channel_has_the_addresses_that_were_given_for_it(channel: str, count: int) -> None:
-    assert len(jobs.addresses_on(EVERYWHERE, channel)) == count
+    assert len(recipients.addresses_on(EVERYWHERE, channel)) == count
 
 
 def test_a_recipient_whose_addresses_were_erased_has_none() -> None:
-    assert list(jobs.addresses_on({}, "email")) == []
+    assert list(recipients.addresses_on({}, "email")) == []
 
 
 @pytest.mark.parametrize(
@@ -325,21 +326,21 @@ def test_a_recipient_whose_addresses_were_erased_has_none() -> None:
     ],
 )
 def test_each_address_names_its_adapter(channel: str, slot: int, address: tuple[str, Any]) -> None:
-    assert jobs.address_at(EVERYWHERE, channel, slot) == address
+    assert recipients.address_at(EVERYWHERE, channel, slot) == address
 
 
 @pytest.mark.parametrize(("channel", "slot"), [("sms", 0), ("email", 1), ("push", 2)])
 def test_an_address_that_is_not_there_is_a_lookup_error(channel: str, slot: int) -> None:
     with pytest.raises(LookupError):
-        jobs.address_at(EVERYWHERE, channel, slot)
+        recipients.address_at(EVERYWHERE, channel, slot)
 
 
 def test_an_address_that_was_read_is_found_where_it_was_stored() -> None:
     kept = stored(addresses={"sms": "+35699123456", "push": [{"kind": "fcm", "token": "t"}]})
 
-    assert jobs.address_at(kept, "sms", 0) == ("sms", "+35699123456")
-    assert jobs.address_at(kept, "push", 0) == ("push.fcm", "t")
-    assert jobs.address_at(kept, "popup", 0) == ("popup", "ann")
+    assert recipients.address_at(kept, "sms", 0) == ("sms", "+35699123456")
+    assert recipients.address_at(kept, "push", 0) == ("push.fcm", "t")
+    assert recipients.address_at(kept, "popup", 0) == ("popup", "ann")
 
 
 # Deposits.

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from promocast import jobs, retry
+from promocast import jobs, recipients, retry
 from promocast.campaign import document, templates
 from promocast.campaign.deposit import Window, believed, highest
 from promocast.campaign.document import line_of
 from promocast.campaign.label_tags import fold
 from promocast.campaign.lines import lines_of
 from promocast.errors import CampaignError, ConfigError, InputError
-from promocast.jobs import Rejection
 from promocast.loading import load
 from promocast.model import HOUR, MINUTE, SECOND
 from promocast.money import parse_amount
+from promocast.recipients import Rejection
 from tests.conftest import NOW
 
 CAMPAIGN: dict[str, Any] = {
@@ -37,7 +37,7 @@ def faults_of(**changes: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("player_id", ["\ud800", "a\x00"], ids=ascii)
 def test_a_rejection_names_no_player_whom_no_database_could_hold(player_id: str) -> None:
-    rejection = jobs.read_recipient({"player_id": player_id}, 0)
+    rejection = recipients.read_recipient({"player_id": player_id}, 0)
 
     assert isinstance(rejection, Rejection)
     assert rejection.player_id is None
@@ -47,7 +47,7 @@ def test_half_a_surrogate_pair_in_a_push_key_is_rejected_with_a_pointer_of_the_d
     subscription = {"endpoint": "https://p", "keys": {"p256dh": "\ud800", "auth": "a"}}
     push = [{"kind": "webpush", "subscription": subscription}]
 
-    rejection = jobs.read_recipient({"player_id": "p1", "addresses": {"push": push}}, 0)
+    rejection = recipients.read_recipient({"player_id": "p1", "addresses": {"push": push}}, 0)
 
     assert isinstance(rejection, Rejection)
     assert "/addresses/push/0/subscription/keys/p256dh" in rejection.reason

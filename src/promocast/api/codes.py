@@ -11,8 +11,8 @@ from promocast.api.access import CodesKey, Here, ReadKey
 from promocast.campaign.label_tags import fold
 from promocast.errors import NotFound
 from promocast.flows import show
-from promocast.jobs import Text
 from promocast.ledger import codes, story
+from promocast.reading import Text
 from promocast.runtime import Runtime
 
 router = APIRouter(tags=["codes"])

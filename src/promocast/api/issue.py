@@ -12,8 +12,8 @@ from promocast.api.access import Here, IssueKey, IssueOrReadKey
 from promocast.api.schemas import inlined
 from promocast.errors import NotFound
 from promocast.flows import issue
-from promocast.jobs import Recipient
 from promocast.ledger import requests
+from promocast.recipients import Recipient
 
 router = APIRouter(tags=["issue"])
 

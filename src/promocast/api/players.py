@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from promocast.api.access import AdminKey, Here, ReadKey
 from promocast.errors import NotFound
-from promocast.jobs import Moment, Text
 from promocast.ledger import deliveries, players
 from promocast.ledger.players import Player
 from promocast.model import rfc3339
+from promocast.reading import Moment, Text
 
 router = APIRouter(tags=["players"])
 

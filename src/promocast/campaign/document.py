@@ -27,9 +27,9 @@ from pydantic import (
 
 from promocast.campaign.lines import Path, line_for, lines_of
 from promocast.errors import CampaignError, Fault
-from promocast.jobs import pointer_of
 from promocast.model import DAY, MINUTE, PLAYER_CHANNELS, Instant, parse_duration, parse_rfc3339
 from promocast.money import WIDEST, parse_amount
+from promocast.reading import pointer_of
 
 TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "popup": ("title", "body", "cta_text", "cta_link", "image_url"),

@@ -17,7 +17,7 @@ from liquid.exceptions import LiquidError
 from liquid.stringify import to_liquid_string
 
 from promocast.campaign.document import Campaign
-from promocast.jobs import pointer_of
+from promocast.reading import pointer_of
 
 Values = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from liquid.exceptions import LiquidError
 
-from promocast import jobs
+from promocast import recipients
 from promocast.campaign import journey
 from promocast.campaign.document import Rule
 from promocast.campaign.journey import CodeFacts
@@ -60,7 +60,7 @@ def address_digest(delivery: Claimed, code: Code) -> tuple[str, str] | None:
         return None
     try:
         return delivery.channel, suppressions.digest(
-            jobs.address_at(code.recipient, delivery.channel, delivery.slot)[1]
+            recipients.address_at(code.recipient, delivery.channel, delivery.slot)[1]
         )
     except LookupError:
         return None
@@ -93,7 +93,7 @@ def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:
 def _address(dossier: Dossier) -> tuple[str, Address]:
     if dossier.delivery.channel == "call":
         return "call", str(dossier.rule.call)
-    return jobs.address_at(dossier.code.recipient, dossier.delivery.channel, dossier.delivery.slot)
+    return recipients.address_at(dossier.code.recipient, dossier.delivery.channel, dossier.delivery.slot)
 
 
 def _content(dossier: Dossier, key: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from promocast import jobs
+from promocast import jobs, reading
 from promocast.errors import InputError
 from promocast.flows import Ring, issue, show, tell
 from promocast.flows.versions import Versions
@@ -49,6 +49,6 @@ def _replay_action(ledger: Ledger, values: Any, now: Instant, *, versions: Versi
     try:
         action = ClientAction.model_validate(values)
     except ValidationError as exc:
-        raise InputError("invalid_client_action", "No client action.", jobs.pointers(exc)) from None
+        raise InputError("invalid_client_action", "No client action.", reading.pointers(exc)) from None
     if show.client_action(ledger, action, now, versions=versions, ring=ring, keep=False) == "unknown_code":
         raise InputError("unknown_code", "The code is still not recorded.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promocast import jobs
+from promocast import recipients
 from promocast.campaign import journey
 from promocast.campaign.document import Campaign
 from promocast.campaign.journey import Cause
@@ -54,4 +54,4 @@ def ring_due(ring: Ring, planned: Sequence[tuple[str, int, Instant]], now: Insta
 
 
 def _address_counts(recipient: dict[str, Any]) -> dict[str, int]:
-    return {channel: len(jobs.addresses_on(recipient, channel)) for channel in recipient.get("addresses", {})}
+    return {channel: len(recipients.addresses_on(recipient, channel)) for channel in recipient.get("addresses", {})}
