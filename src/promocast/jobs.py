@@ -24,7 +24,7 @@ from promocast.errors import Fault, InputError
 from promocast.model import CHANNELS, Instant, parse_rfc3339
 from promocast.money import WIDEST, parse_amount, parse_currency
 from promocast.reading import LATEST, Moment, Read, Text, pointers
-from promocast.recipients import Recipient, Rejection, read_recipient
+from promocast.recipients import Recipient, Rejection, Warned, read_recipient
 
 ISSUE: Final = "issue"
 VERIFY: Final = "verify"
@@ -56,12 +56,16 @@ class _Head(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class IssueJob:
-    """A job that was read: `recipients` are good, `rejected` are not; `digest` is the same for the same content."""
+    """A job that was read: `recipients` are good, `rejected` are not, `warned` are bad addresses of good ones.
+
+    `digest` is the same for the same content.
+    """
 
     request_id: str
     campaign: str
     recipients: tuple[Recipient, ...]
     rejected: tuple[Rejection, ...]
+    warned: tuple[Warned, ...]
     digest: str
 
 
@@ -137,6 +141,7 @@ def read_issue_job(values: Any, most: int = MOST_RECIPIENTS_PER_JOB) -> IssueJob
         raise InputError("invalid_job", "The issue job has too many recipients.", [fault])
     good: dict[str, Recipient] = {}
     rejected: list[Rejection] = []
+    warned: list[Warned] = []
     for index, raw in enumerate(head.recipients):
         recipient = read_recipient(raw, index)
         if isinstance(recipient, Rejection):
@@ -145,8 +150,9 @@ def read_issue_job(values: Any, most: int = MOST_RECIPIENTS_PER_JOB) -> IssueJob
             rejected.append(Rejection(index, recipient.player_id, "duplicate_recipient"))
         else:
             good[recipient.player_id] = recipient
+            warned += [Warned(index, recipient.player_id, channel) for channel in recipient.unusable()]
     digest = digest_of({"campaign": head.campaign, "recipients": head.recipients})
-    return IssueJob(head.request_id, head.campaign, tuple(good.values()), tuple(rejected), digest)
+    return IssueJob(head.request_id, head.campaign, tuple(good.values()), tuple(rejected), tuple(warned), digest)
 
 
 def read_deposit(values: Any) -> Deposit:

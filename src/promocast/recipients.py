@@ -5,7 +5,7 @@ Reading never raises on one of them: a recipient that is bad is set aside with i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from promocast import addresses
 from promocast.model import Address, PushSubscription
 from promocast.reading import Read, Text, identity, pointers
 
@@ -86,13 +87,27 @@ class Recipient(Read):
     attributes: Attributes = Field(default_factory=dict)
 
     def stored(self) -> str:
-        """The recipient as the ledger keeps it, without the player's id and with the popup's default filled in."""
-        addresses = self.addresses.model_dump(exclude_none=True)
-        addresses.setdefault("popup", self.player_id)
-        kept = {"locale": self.locale, "timezone": self.timezone, "addresses": addresses, "attributes": self.attributes}
+        """The recipient as the ledger keeps it, without the player's id, with the popup's default filled in, and with
+        addresses as their networks know them. One that cannot be used stays as it came: sending to it is refused."""
+        found = self.addresses.model_dump(exclude_none=True)
+        found.setdefault("popup", self.player_id)
+        for channel, usable in _USABLE.items():
+            if channel in found:
+                found[channel] = usable(found[channel]) or found[channel]
+        kept = {"locale": self.locale, "timezone": self.timezone, "addresses": found, "attributes": self.attributes}
         return orjson.dumps({key: value for key, value in kept.items() if value}).decode()
 
+    def unusable(self) -> list[str]:
+        """The channels on which the recipient's address cannot be one."""
+        given = {channel: getattr(self.addresses, channel) for channel in _USABLE}
+        return [channel for channel, text in given.items() if text is not None and _USABLE[channel](text) is None]
 
+
+_USABLE: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "email": addresses.mailbox,
+    "sms": addresses.phone_number,
+    "telegram": addresses.telegram_chat,
+}
 _RECIPIENT: Final = TypeAdapter(Recipient)
 
 
@@ -106,6 +121,18 @@ class Rejection:
 
     def as_json(self) -> dict[str, Any]:
         return {"index": self.index, "player_id": self.player_id, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """An address of an accepted recipient that cannot be one: its deliveries will be refused."""
+
+    index: int
+    player_id: str
+    channel: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"index": self.index, "player_id": self.player_id, "channel": self.channel, "reason": "no_such_address"}
 
 
 def read_recipient(raw: Any, index: int) -> Recipient | Rejection:

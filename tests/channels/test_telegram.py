@@ -158,7 +158,8 @@ async def test_the_stand_in_takes_json_as_the_bot_api_does(rig: TelegramRig) -> 
 async def test_what_is_no_chat_is_a_dead_address(rig: TelegramRig) -> None:
     outcome = await rig.channel.send(rig.message(address="Ann"))
 
-    assert outcome == Rejected("telegram 400 chat_not_found", address_dead=True)
+    assert outcome == Rejected("telegram not_a_chat", address_dead=True)
+    assert rig.received() == 0
 
 
 async def test_an_answer_that_cannot_be_read_is_not_logged(rig: TelegramRig, caplog: pytest.LogCaptureFixture) -> None:

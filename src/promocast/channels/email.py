@@ -17,8 +17,9 @@ from typing import Final, Literal, cast
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
 from promocast import gate
+from promocast.addresses import mailbox
 from promocast.channels.http import Http
-from promocast.channels.mime import Letterhead, build, envelope_address
+from promocast.channels.mime import Letterhead, build
 from promocast.model import HOUR, MINUTE, SECOND, Clock, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent
 from promocast.settings import EmailSettings
 
@@ -64,7 +65,7 @@ class Email:
             return Rejected("header_injection", address_dead=False)
         if not message.content.get("text") and not message.content.get("html"):
             return Rejected("empty", address_dead=False)
-        recipient = envelope_address(address)
+        recipient = mailbox(address)
         if recipient is None:
             return Rejected("address_syntax", address_dead=True)  # a server would say 5.1.3
         mail = build(message, recipient, self._letterhead, self._clock())

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import uuid
 from datetime import UTC, datetime
 from email.header import Header
 from email.policy import SMTP as HEADER_RULES
 from email.utils import format_datetime
 
-import idna
-
+from promocast.addresses import mailbox
 from promocast.model import SECOND, Message
 from promocast.settings import EmailSettings
 
-# Without quoted local parts and address literals: no player has one, and headers would have to quote them.
-_MAILBOX = re.compile(r'[^\s@<>()\[\],;:\\"\x00-\x1f\x7f]+@[^\s@<>()\[\],;:\\"\x00-\x1f\x7f]+')
 _ASCII = bytes(range(0x80))
 
 
@@ -29,29 +25,16 @@ class Letterhead:
         if settings.reply_to:
             self.headers += _address_header("Reply-To", "reply_to", settings.reply_to)[1]
         self.domain = settings.message_id_domain or self.mailbox.rpartition("@")[2]
-        if not self.domain.isascii() or not _MAILBOX.fullmatch(f"x@{self.domain}"):
+        if not self.domain.isascii() or mailbox(f"x@{self.domain}") is None:
             raise ValueError('message_id_domain must be a domain in ASCII, as in "mail.example.com"')
 
 
 def _address_header(name: str, setting: str, value: str) -> tuple[str, bytes]:
     _, header = HEADER_RULES.header_store_parse(name, value)
-    mailbox = header.addresses[0].addr_spec if len(header.addresses) == 1 else ""
-    if not mailbox.isascii() or not _MAILBOX.fullmatch(mailbox):
+    named = header.addresses[0].addr_spec if len(header.addresses) == 1 else ""
+    if not named.isascii() or mailbox(named) is None:
         raise ValueError(f'{setting} must be one address in ASCII, as in "Casino <news@example.com>"')
-    return mailbox, header.fold(policy=HEADER_RULES).encode("ascii")
-
-
-def envelope_address(address: str) -> str | None:
-    """`address` with its domain as DNS and every server know it (IDNA 2008, RFC 5891); None if it is no address."""
-    if not _MAILBOX.fullmatch(address):
-        return None
-    if address.isascii():
-        return address
-    local, _, domain = address.rpartition("@")
-    try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
-    except idna.IDNAError:
-        return None
+    return named, header.fold(policy=HEADER_RULES).encode("ascii")
 
 
 def message_id(key: str, domain: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 
 import httpx
 import orjson
-import phonenumbers
 from twilio.base import values
 from twilio.base.exceptions import TwilioException
 from twilio.http import AsyncHttpClient
@@ -20,6 +19,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from promocast import retry
+from promocast.addresses import phone_number
 from promocast.channels import guard
 from promocast.channels.http import Http, transport_cause
 from promocast.errors import ForbiddenAddress, NotSent
@@ -105,8 +105,8 @@ class Sms:
         self._messages = client.messages
 
     async def send(self, message: Message) -> Outcome:
-        to = str(message.address)
-        if not _is_possible(to):
+        to = phone_number(str(message.address))
+        if to is None:
             return Rejected("sms not_a_number", address_dead=True)
         now = self._clock()
         try:
@@ -220,13 +220,6 @@ def _validity(expires_at: Instant | None, now: Instant) -> object:
     if expires_at is None:
         return values.unset
     return min(max((expires_at - now) // SECOND, VALIDITY_LEAST), VALIDITY_MOST)
-
-
-def _is_possible(number: str) -> bool:
-    try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(number, None))
-    except phonenumbers.NumberParseException:
-        return False
 
 
 def _code(body: bytes) -> int | None:

@@ -15,6 +15,7 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import HTTPXRequest
 
 from promocast import retry
+from promocast.addresses import telegram_chat
 from promocast.channels import guard
 from promocast.channels.http import Http, transport_cause
 from promocast.errors import ForbiddenAddress, NotSent
@@ -63,6 +64,8 @@ class Telegram:
         )
 
     async def send(self, message: Message) -> Outcome:
+        if telegram_chat(str(message.address)) is None:
+            return Rejected("telegram not_a_chat", address_dead=True)
         text = message.content["text"]
         try:
             return await self._post(str(message.address), text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,7 +21,7 @@ from promocast.ledger import Ledger, requests
 from promocast.settings import Settings
 
 LOOK_EVERY: Final = 0.3
-SHOWN_REJECTIONS: Final = 20
+SHOWN_FAULTS: Final = 20
 
 Summary = Callable[[], dict[str, Any] | None]
 
@@ -59,31 +60,30 @@ def issue(
 def _into_ledger(progress: Progress, campaign: str, file: Path, ref: str, wait: bool) -> dict[str, Any]:
     settings = context.settings()
     with context.open_ledger(settings) as ledger:
-        accepted, rejections = _accept_parts(progress, ledger, settings, campaign, file, ref)
+        tally = _accept_parts(progress, ledger, settings, campaign, file, ref)
 
         def summary() -> dict[str, Any] | None:
             with ledger.read() as conn:
                 return requests.summary(conn, ref, context.clock())
 
-        return _finish(progress, summary, accepted, rejections, wait)
+        return _finish(progress, summary, tally, wait)
 
 
 def _accept_parts(
     progress: Progress, ledger: Ledger, settings: Settings, campaign: str, file: Path, ref: str
-) -> tuple[int, list[dict[str, Any]]]:
+) -> _Tally:
     ring, versions = context.bell_or_silence(settings), Versions()
     bar = progress.add_task("accepted", total=None)
-    accepted, rejections = 0, []
+    tally = _Tally()
     for part in recipients.parts(recipients.read(file), jobs.MOST_RECIPIENTS_PER_JOB):
         job = jobs.read_issue_job({"request_id": ref, "campaign": campaign, "recipients": [raw for _, raw in part]})
         answer = flow.accept(ledger, job, context.clock(), versions=versions)
         if answer.part_id is not None:
             ring(jobs.ISSUE, [answer.part_id])
-        accepted += answer.accepted
-        rejections += [rejection | {"line": part[rejection["index"]][0]} for rejection in answer.rejected]
-        progress.update(bar, completed=accepted)
-    progress.update(bar, total=accepted)
-    return accepted, rejections
+        tally.add(answer.answer, part)
+        progress.update(bar, completed=tally.accepted)
+    progress.update(bar, total=tally.accepted)
+    return tally
 
 
 def _over_http(
@@ -102,10 +102,9 @@ def _over_http(
         body = {"request_id": ref, "campaign": campaign, "recipients": [raw for _, raw in lines]}
         answer = _ask(client, "POST", "/v1/issue", body)
         progress.update(bar, completed=answer["accepted"])
-        rejections = [rejection | {"line": lines[rejection["index"]][0]} for rejection in answer["rejected"]]
-        return _finish(
-            progress, lambda: _ask(client, "GET", f"/v1/requests/{ref}", None), answer["accepted"], rejections, wait
-        )
+        tally = _Tally()
+        tally.add(answer, lines)
+        return _finish(progress, lambda: _ask(client, "GET", f"/v1/requests/{ref}", None), tally, wait)
 
 
 def _http_client(url: str, headers: dict[str, str]) -> httpx.Client:
@@ -126,15 +125,33 @@ def _ask(client: httpx.Client, method: str, path: str, body: Any) -> dict[str, A
     return dict(response.json())
 
 
-def _finish(
-    progress: Progress, summary: Summary, accepted: int, rejections: list[dict[str, Any]], wait: bool
-) -> dict[str, Any]:
+@dataclass(slots=True)
+class _Tally:
+    """What was answered of a file's parts, with lines of the file in place of places in a part."""
+
+    accepted: int = 0
+    rejections: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, answer: Mapping[str, Any], part: Sequence[recipients.Line]) -> None:
+        self.accepted += answer["accepted"]
+        self.rejections += [told | {"line": part[told["index"]][0]} for told in answer["rejected"]]
+        self.warnings += [told | {"line": part[told["index"]][0]} for told in answer.get("warnings", ())]
+
+
+def _finish(progress: Progress, summary: Summary, tally: _Tally, wait: bool) -> dict[str, Any]:
     if wait:
         _follow(progress, summary)
     found = summary()
     if found is None:
         raise NotFound("empty_file", "The file has no recipient that could be accepted.")
-    return {**found, "accepted": accepted, "rejected": len(rejections), "rejections": rejections}
+    return {
+        **found,
+        "accepted": tally.accepted,
+        "rejected": len(tally.rejections),
+        "rejections": tally.rejections,
+        "warnings": tally.warnings,
+    }
 
 
 def _follow(progress: Progress, summary: Summary) -> None:
@@ -159,7 +176,9 @@ def _print(result: dict[str, Any]) -> None:
     context.out.print(f"request {result['request_id']}: {told}; {result['seconds']} s")
     for channel, states in sorted(result["channels"].items()):
         context.out.print(f"  {channel}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
-    for rejection in result["rejections"][:SHOWN_REJECTIONS]:
-        context.err.print(f"line {rejection['line']}: {rejection['reason']}")
-    if len(result["rejections"]) > SHOWN_REJECTIONS:
-        context.err.print(f"and {len(result['rejections']) - SHOWN_REJECTIONS} more (--json lists all)")
+    faults = [f"line {told['line']}: {told['reason']}" for told in result["rejections"]]
+    faults += [f"line {told['line']}: {told['channel']}: {told['reason']}" for told in result["warnings"]]
+    for fault in faults[:SHOWN_FAULTS]:
+        context.err.print(fault)
+    if len(faults) > SHOWN_FAULTS:
+        context.err.print(f"and {len(faults) - SHOWN_FAULTS} more (--json lists all)")

@@ -41,15 +41,25 @@ MOST_DRAWS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What the producer is told. `part_id` is None where this part was accepted before."""
+    """What the producer is told: {accepted, rejected, and where there are any, warnings}.
+
+    `part_id` is None where this part was accepted before.
+    """
 
     request_id: str
-    accepted: int
-    rejected: list[dict[str, Any]]
+    answer: dict[str, Any]
     part_id: int | None
 
+    @property
+    def accepted(self) -> int:
+        return int(self.answer["accepted"])
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        return list(self.answer["rejected"])
+
     def as_json(self) -> dict[str, Any]:
-        return {"request_id": self.request_id, "accepted": self.accepted, "rejected": self.rejected}
+        return {"request_id": self.request_id, **self.answer}
 
 
 def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, whole: bool = False) -> Accepted:
@@ -67,6 +77,8 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, w
         "accepted": len(job.recipients),
         "rejected": [rejection.as_json() for rejection in job.rejected],
     }
+    if job.warned:
+        answer["warnings"] = [warned.as_json() for warned in job.warned]
     recipients = [(recipient.player_id, recipient.stored()) for recipient in job.recipients]
     with ledger.begin() as conn:
         current = campaigns.in_force(conn, job.campaign)
@@ -76,7 +88,7 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, w
         if not is_new:
             told = requests.answer(conn, request_id, job.digest)
             if told is not None:
-                return Accepted(job.request_id, told["accepted"], told["rejected"], None)
+                return Accepted(job.request_id, told, None)
             if whole:
                 raise Conflict("request_id_reused", f"Request {job.request_id!r} was made before, with another body.")
             if campaign_id != job.campaign:
@@ -88,8 +100,8 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, w
         part_id = requests.add_part(conn, request_id, current.version, job.digest, recipients, answer, now)
         if part_id is None:  # the same part, at the same time
             told = requests.answer(conn, request_id, job.digest) or answer
-            return Accepted(job.request_id, told["accepted"], told["rejected"], None)
-    return Accepted(job.request_id, answer["accepted"], answer["rejected"], part_id)
+            return Accepted(job.request_id, told, None)
+    return Accepted(job.request_id, answer, part_id)
 
 
 def accept_message(ledger: Ledger, values: Any, now: Instant, *, versions: Versions) -> int | None:
