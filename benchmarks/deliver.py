@@ -24,6 +24,7 @@ from promocast.flows import issue
 from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
+from promocast.flows.returns import Returns
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger
@@ -87,7 +88,7 @@ async def _desk(ledger: Ledger, url: str, loop: asyncio.AbstractEventLoop) -> tu
     threading.Thread(target=watch.keep_looking, args=(threading.Event(),), daemon=True).start()
     desk = Desk(
         ledger=ledger,
-        ledger_id="bench",
+        returns=Returns("00000000", bytes(32)),
         versions=Versions(),
         watch=watch,
         adapters={"popup": popup},

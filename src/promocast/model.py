@@ -98,6 +98,11 @@ class Message:
     locale: str | None = None
     when_shown: str | None = None
     expires_at: Instant | None = None
+    # How what comes back finds its delivery, where there is a way back: a link for the player, an address for the
+    # provider's reports, and a token for the return path of a mail.
+    unsubscribe_url: str = field(default="", repr=False)
+    report_url: str = field(default="", repr=False)
+    return_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

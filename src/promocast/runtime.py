@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final, TypeVar
 
 from promocast import channels, valkey
@@ -16,6 +17,7 @@ from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
+from promocast.flows.returns import Returns
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger, inbox, migrate
@@ -64,7 +66,7 @@ class Runtime:
             threading.Thread(target=self._watch.keep_looking, args=(self.stopping,), name="watch", daemon=True).start()
         return Desk(
             ledger=self.ledger,
-            ledger_id=migrate.ledger_id(self.ledger),
+            returns=self.returns,
             versions=self.versions,
             watch=self._watch,
             adapters=self._outside.adapters,
@@ -78,6 +80,15 @@ class Runtime:
             stopping=self.stopping,
             stop_grace=self.settings.workers.stop_grace,
         )
+
+    @cached_property
+    def returns(self) -> Returns:
+        """
+        Raises:
+            LedgerUnavailable: it does not answer.
+        """
+        own = migrate.identity(self.ledger)
+        return Returns(own.ledger_id, own.secret, self.settings.api.public_url.rstrip("/"))
 
     def once_ledger_answers(self, work: Callable[[], T]) -> T:
         """`work()`, waiting for a ledger that is away.

@@ -1,4 +1,7 @@
-"""Signatures. Standard Webhooks (standardwebhooks.com, spec 1.0): HMAC-SHA256 over `id.timestamp.body`."""
+"""Signatures: of what we send, and of names that we give out and want to know again.
+
+Webhooks are signed as Standard Webhooks has it (standardwebhooks.com, spec 1.0): HMAC-SHA256 over `id.timestamp.body`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import hmac
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
+
+PROOF_BYTES = 15  # 120 bits: 24 characters, and no padding
 
 
 def webhook_key(secret: str) -> bytes:
@@ -42,3 +47,24 @@ def webhook_headers(keys: Sequence[bytes], message_id: str, seconds: int, body: 
         "webhook-timestamp": str(seconds),
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
+
+
+def token(secret: bytes, purpose: str, name: str) -> str:
+    """`name` with a proof that it was given out for `purpose`.
+
+    Letters, digits and dashes in lower case: fit for a URL, and for a mailbox, whose case a server may fold.
+    """
+    return f"{name}-{_proof(secret, purpose, name)}"
+
+
+def opened(secret: bytes, purpose: str, token: str) -> str | None:
+    """The name in `token`, in any case of its letters; None if it was not made with `secret` for `purpose`."""
+    name, _, proof = token.lower().rpartition("-")
+    if not proof.isascii() or not hmac.compare_digest(proof, _proof(secret, purpose, name)):
+        return None
+    return name
+
+
+def _proof(secret: bytes, purpose: str, name: str) -> str:
+    digest = hmac.digest(secret, f"{purpose}:{name}".encode(), hashlib.sha256)
+    return base64.b32encode(digest[:PROOF_BYTES]).decode().lower()

@@ -16,6 +16,7 @@ from promocast.channels.outbox import Outbox
 from promocast.flows import Grant
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
+from promocast.flows.returns import Returns
 from promocast.flows.watch import Watch
 from promocast.ledger import deliveries, migrate, schema
 from promocast.model import CHANNELS, MINUTE, SECOND, Channel, Clock, Instant
@@ -49,7 +50,7 @@ def desk_of(
     """A desk on the bench's ledger and stopped clock; without `adapters` every channel has an outbox."""
     desk = Desk(
         ledger=bench.ledger,
-        ledger_id=migrate.ledger_id(bench.ledger),
+        returns=returns_of(bench),
         versions=bench.versions,
         watch=Watchful(bench.ledger, changes.get("clock", bench.clock)),
         adapters=dict.fromkeys(CHANNELS, Outbox()) if adapters is None else adapters,
@@ -64,6 +65,11 @@ def desk_of(
         stop_grace=8 * SECOND,
     )
     return replace(desk, **changes)
+
+
+def returns_of(bench: Bench) -> Returns:
+    own = migrate.identity(bench.ledger)
+    return Returns(own.ledger_id, own.secret, "https://promo.example.com")
 
 
 class Watchful(Watch):

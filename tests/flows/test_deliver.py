@@ -457,7 +457,7 @@ def test_a_popup_names_the_action_that_its_showing_is_and_the_codes_end(
     deliver(desk, "popup", [popup])
 
     [message] = outbox.sent
-    assert message.key == f"d-{desk.ledger_id}-{popup}"
+    assert message.key == f"d-{desk.returns.ledger_id}-{popup}"
     assert (message.channel, message.campaign, message.player_id, message.code) == ("popup", "welcome", "p1", code.code)
     assert (message.when_shown, message.expires_at) == ("CODE_IS_SHOWN", code.expires_at)
 

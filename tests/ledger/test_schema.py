@@ -68,12 +68,12 @@ def test_the_migrations_leave_the_room_for_updates_that_the_metadata_asks_for(le
 
 
 def test_upgrading_again_keeps_the_ledger_as_it_is(ledger: Ledger) -> None:
-    first = migrate.ledger_id(ledger)
+    first = migrate.identity(ledger)
 
     before = migrate.upgrade(ledger, os.urandom, NOW + 1)
 
-    assert before == "0001"
-    assert migrate.ledger_id(ledger) == first
+    assert before == "0002"
+    assert migrate.identity(ledger) == first
     migrate.check(ledger)
 
 
@@ -92,7 +92,7 @@ def test_a_ledger_of_another_release_is_refused_with_both_revisions(ledger_url: 
     with other.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(LedgerError, match="revision 9999, this release needs 0001"):
+    with pytest.raises(LedgerError, match="revision 9999, this release needs 0002"):
         migrate.check(other)
 
     other.close()

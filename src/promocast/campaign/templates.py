@@ -21,7 +21,7 @@ from promocast.reading import pointer_of
 
 Values = Mapping[str, Any]
 
-ROOTS: Final = frozenset({"label", "player", "event", "campaign"})
+ROOTS: Final = frozenset({"label", "player", "event", "campaign", "message"})
 _HEADERS: Final = frozenset({("email", "subject")})
 _HTML: Final = frozenset({("email", "html")})
 # Tags that print a value past the escaping below, or reach for other files.

@@ -12,6 +12,7 @@ from promocast import recipients
 from promocast.campaign import journey
 from promocast.campaign.document import Rule
 from promocast.campaign.journey import CodeFacts
+from promocast.flows.returns import Returns
 from promocast.flows.versions import Version
 from promocast.ledger import suppressions
 from promocast.ledger.codes import Code
@@ -66,12 +67,14 @@ def address_digest(delivery: Claimed, code: Code) -> tuple[str, str] | None:
         return None
 
 
-def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:
+def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejected:
     """(adapter, message), or why none can be made: no such address, or a template that fails on these values."""
     delivery, code, campaign = dossier.delivery, dossier.code, dossier.version.campaign
+    key = returns.key_of(delivery.id)
+    unsubscribe_url = returns.unsubscribe_url(key) if delivery.channel == "email" else ""
     try:
         adapter, address = _address(dossier)
-        content = _content(dossier, key)
+        content = _content(dossier, key, unsubscribe_url)
     except LookupError:
         return Rejected("no_address", address_dead=False)
     except LiquidError as exc:
@@ -87,6 +90,9 @@ def message(dossier: Dossier, key: str) -> tuple[str, Message] | Rejected:
         locale=_locale(dossier),
         when_shown=dossier.rule.when_shown,
         expires_at=code.expires_at,
+        unsubscribe_url=unsubscribe_url,
+        report_url=returns.report_url(delivery.channel, key) if delivery.channel == "sms" else "",
+        return_token=returns.token("bounce", key) if delivery.channel == "email" else "",
     )
 
 
@@ -96,8 +102,9 @@ def _address(dossier: Dossier) -> tuple[str, Address]:
     return recipients.address_at(dossier.code.recipient, dossier.delivery.channel, dossier.delivery.slot)
 
 
-def _content(dossier: Dossier, key: str) -> dict[str, str]:
+def _content(dossier: Dossier, key: str, unsubscribe_url: str) -> dict[str, str]:
     values = _values(dossier)
+    values["message"] = {"unsubscribe_url": unsubscribe_url}
     if dossier.delivery.channel != "call":
         return dossier.version.templates.render(dossier.delivery.channel, values)
     body = dossier.version.templates.body(dossier.delivery.rule, values)

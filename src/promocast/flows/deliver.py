@@ -20,7 +20,7 @@ from promocast import gate
 from promocast.errors import LedgerUnavailable, Withheld
 from promocast.flows import Grant, claims, compose, outcomes, rules
 from promocast.flows.compose import Dossier
-from promocast.flows.desk import Desk, key_of
+from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.watch import UNSURE
 from promocast.ledger import deliveries
@@ -97,7 +97,7 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
 
 
 def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], delay: float) -> None:
-    made = compose.message(dossier, key_of(desk.ledger_id, dossier.delivery.id))
+    made = compose.message(dossier, desk.returns)
     if isinstance(made, Rejected):
         closings.append(_closing(desk, dossier, made))
         return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from promocast import retry
 from promocast.flows import Limiter, Ring
 from promocast.flows.outcomes import Policy
+from promocast.flows.returns import Returns
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger
@@ -21,7 +22,7 @@ class Desk:
     """What delivering needs. `adapters` has those configured; once `stopping` is set nothing more is claimed."""
 
     ledger: Ledger
-    ledger_id: str
+    returns: Returns
     versions: Versions
     watch: Watch
     adapters: Mapping[str, Channel]
@@ -34,8 +35,3 @@ class Desk:
     limiter: Limiter
     stopping: threading.Event
     stop_grace: int
-
-
-def key_of(ledger_id: str, delivery_id: int) -> str:
-    """What a delivery is called outside: the same on every attempt, unique over all ledgers, and without a dot."""
-    return f"d-{ledger_id}-{delivery_id}"

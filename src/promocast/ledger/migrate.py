@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from promocast.errors import LedgerError
 from promocast.ledger.engine import Ledger
@@ -25,6 +26,8 @@ def upgrade(ledger: Ledger, random: RandomBytes, now: Instant) -> str | None:
         command.upgrade(config, "head")
         if conn.execute(select(ledger_table.c.id)).one_or_none() is None:
             conn.execute(insert(ledger_table).values(id=1, ledger_id=random(4).hex(), created_at=now))
+        unsigned = update(ledger_table).where(ledger_table.c.secret == "")
+        conn.execute(unsigned.values(secret=random(32).hex()))
     return before
 
 
@@ -45,10 +48,18 @@ def check(ledger: Ledger) -> None:
         )
 
 
-def ledger_id(ledger: Ledger) -> str:
-    """Eight hex digits that tell this ledger from every other."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`ledger_id`: eight hex digits that tell this ledger from every other. `secret` signs what comes back to it."""
+
+    ledger_id: str
+    secret: bytes = field(repr=False)
+
+
+def identity(ledger: Ledger) -> Identity:
     with ledger.read() as conn:
-        return str(conn.execute(select(ledger_table.c.ledger_id)).scalar_one())
+        row = conn.execute(select(ledger_table.c.ledger_id, ledger_table.c.secret)).one()
+    return Identity(row.ledger_id, bytes.fromhex(row.secret))
 
 
 def _revision(conn: Connection) -> str | None:

@@ -64,6 +64,7 @@ ledger = Table(
     Column("id", Integer, primary_key=True),
     _text("ledger_id"),
     _instant("created_at"),
+    _text("secret", server_default=""),  # signs the links and return paths that we give out
     CheckConstraint("id = 1", name="one_row"),
 )
 
@@ -253,6 +254,16 @@ suppressions = Table(
     _text("reason"),
     _instant("created_at"),
     _instant("expires_at", nullable=True),
+)
+
+# Where an address has moved to: a Telegram group that became a supergroup, under a number of its own.
+moved_addresses = Table(
+    "moved_addresses",
+    metadata,
+    _text("channel", primary_key=True),
+    _text("digest", primary_key=True),  # of the old one
+    _text("address"),
+    _instant("moved_at"),
 )
 
 # Only channels of which there is something to say; "*" stands for all of them.
