@@ -24,11 +24,11 @@ from promocast.flows import issue
 from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
-from promocast.flows.returns import Returns
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger
 from promocast.model import system_clock
+from promocast.returns import Returns
 from promocast.settings import PopupSettings
 from promocast.signing import new_webhook_secret
 

@@ -107,9 +107,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took responsibility. `ref` is its own id of the message."""
+    """The provider took responsibility. `ref` is its own id of the message; `moved_to` is where the address has gone
+    for good, if the provider said so."""
 
     ref: str | None = None
+    moved_to: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Final for this delivery. `address_dead`: nothing will ever arrive at this address."""
+    """Final for this delivery. `address_dead`: nothing will ever arrive at this address. `opted_out`: because its owner
+    told the provider so, which holds until they tell it otherwise."""
 
     why: str
     address_dead: bool
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,46 @@ class Halted:
 
 # `why` is a short word of ours plus the provider's code, never its free text: that may quote an address or a code.
 Outcome = Sent | Deferred | Failed | Rejected | Halted
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider tells later of a message: it has it (`sent`), it has arrived, it never will, or it is to be sent
+    again. Reports come late, twice and in any order; `delivered` and `rejected` are the end.
+
+    `key` is the message's; `halted`: our own configuration is at fault.
+    """
+
+    key: str
+    says: Literal["sent", "delivered", "rejected", "again"]
+    why: str | None = None
+    ref: str | None = None
+    address_dead: bool = False
+    opted_out: bool = False
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reachability:
+    """What a provider tells of an address: whether its owner wants to hear from us, since `at` (None: since now)."""
+
+    channel: str
+    address: str = field(repr=False)
+    reachable: bool
+    why: str
+    at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An address has another name from now on."""
+
+    channel: str
+    old: str = field(repr=False)
+    new: str = field(repr=False)
+
+
+Told = Report | Reachability | Moved
 
 
 class Channel(Protocol):

@@ -17,13 +17,14 @@ from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
-from promocast.flows.returns import Returns
+from promocast.flows.settle import Settling
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger, inbox, migrate
 from promocast.limiter import SharedLimiter
 from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
+from promocast.returns import Returns
 from promocast.settings import Settings, TelegramSettings
 
 T = TypeVar("T")
@@ -89,6 +90,14 @@ class Runtime:
         """
         own = migrate.identity(self.ledger)
         return Returns(own.ledger_id, own.secret, self.settings.api.public_url.rstrip("/"))
+
+    @cached_property
+    def settling(self) -> Settling:
+        """
+        Raises:
+            LedgerUnavailable: it does not answer.
+        """
+        return Settling(self.ledger, self.returns, self.policies, self.versions, self.jitter, self.bell.ring)
 
     def once_ledger_answers(self, work: Callable[[], T]) -> T:
         """`work()`, waiting for a ledger that is away.

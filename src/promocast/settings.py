@@ -125,6 +125,8 @@ class EmailSettings(ChannelSettings):
     sender: str = ""
     reply_to: str = ""
     message_id_domain: str = ""
+    bounce_address: str = ""
+    callback_secret: SecretStr = SecretStr("")
     concurrency: int = Field(16, ge=1, le=500)
     connect_timeout: Duration = 10 * SECOND
     timeout: Duration = 30 * SECOND
@@ -171,6 +173,7 @@ class PushSettings(Section):
 
 class TelegramSettings(ChannelSettings):
     token: SecretStr = SecretStr("")
+    callback_secret: SecretStr = SecretStr("")
     base_url: str = "https://api.telegram.org/bot"
     allow_private: Networks = ()
     concurrency: int = Field(25, ge=1, le=500)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from promocast.channels.email import KEEP_IDLE, Line, read, unanswered
+from promocast.channels.email import KEEP_IDLE, Line, Mail, read, unanswered
 from promocast.channels.mime import Letterhead, build
 from promocast.model import HOUR, MINUTE, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent
 from promocast.settings import EmailSettings
@@ -126,7 +126,9 @@ async def test_a_send_that_outlasts_its_lease_is_given_up(clock: StoppedClock) -
     async with SmtpServer(answering("rcpt", Fault.HANG)) as server, channel(server, clock, timeout=HOUR) as email:
         line = Line(email._settings, email._letterhead, None)
 
-        outcome = await email._attempt(line, "ann@player.example", b"", asyncio.get_running_loop().time() + 0.1)
+        outcome = await email._attempt(
+            line, Mail("us@x.example", "ann@player.example", b""), asyncio.get_running_loop().time() + 0.1
+        )
 
         assert outcome == Failed("rcpt timeout", maybe_sent=False)
         assert not line.is_connected

@@ -141,7 +141,7 @@ async def test_a_text_that_twilio_does_not_take_is_refused_by_it(rig: SmsRig, te
 async def test_a_player_who_answered_stop_is_told_from_others(rig: SmsRig) -> None:
     rig.site.opted_out = {NUMBER}
 
-    assert await rig.channel.send(rig.message()) == Rejected("twilio 21610", address_dead=True)
+    assert await rig.channel.send(rig.message()) == Rejected("twilio 21610", address_dead=True, opted_out=True)
     assert isinstance(await rig.channel.send(rig.message(address="+35699123457")), Sent)
 
 

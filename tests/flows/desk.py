@@ -16,10 +16,10 @@ from promocast.channels.outbox import Outbox
 from promocast.flows import Grant
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
-from promocast.flows.returns import Returns
 from promocast.flows.watch import Watch
 from promocast.ledger import deliveries, migrate, schema
 from promocast.model import CHANNELS, MINUTE, SECOND, Channel, Clock, Instant
+from promocast.returns import Returns
 from tests.flows.conftest import Bench
 
 POLICY = Policy(slots=4, lease=15 * SECOND, max_attempts=3, unknown="resend", unknown_after=15 * MINUTE)

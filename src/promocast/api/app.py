@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from promocast.api import codes, deposits, events, health, issue, players, problems
+from promocast.api import callbacks, codes, deposits, events, health, issue, players, problems, unsubscribe
 from promocast.runtime import Runtime
 
 
@@ -36,6 +36,6 @@ def create(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.add_middleware(JsonWhateverItIsCalled)
     problems.install(app)
-    for resource in (issue, codes, events, deposits, players, health):
+    for resource in (issue, codes, events, deposits, players, callbacks, unsubscribe, health):
         app.include_router(resource.router)
     return app

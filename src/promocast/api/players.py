@@ -44,7 +44,8 @@ class PlayerBody(BaseModel):
 
 @router.put("/v1/players/{player_id:path}")
 def put_player(runtime: Here, _: AdminKey, player_id: str, body: PlayerBody) -> dict[str, Any]:
-    """Record all that is known of a player. `in_flight` counts sends to them that had begun."""
+    """Record all that is known of a player. `in_flight` counts sends to them that had begun. Channels from which the
+    player has unsubscribed stay so until they are named here as opted in."""
     consents: dict[str, bool] = {consent.channel: consent.opted_in for consent in body.consents}
     player = Player(player_id, body.locale, body.timezone, consents, [block.model_dump() for block in body.blocks])
     with runtime.ledger.begin() as conn:
@@ -64,7 +65,10 @@ def get_player(runtime: Here, _: ReadKey, player_id: str) -> dict[str, Any]:
         "player_id": player.player_id,
         "locale": player.locale,
         "timezone": player.timezone,
-        "consents": [{"channel": channel, "opted_in": opted_in} for channel, opted_in in player.consents.items()],
+        "consents": [
+            {"channel": channel, "opted_in": player.opted_in(channel)}
+            for channel in dict.fromkeys([*player.consents, *player.opt_outs])
+        ],
         "blocks": [
             block | {"until": None if block.get("until") is None else rfc3339(block["until"])}
             for block in player.blocks

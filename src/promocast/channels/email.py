@@ -12,6 +12,7 @@ import re
 import ssl
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
@@ -45,6 +46,15 @@ _ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})(?!\S)")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail in its envelope (RFC 5321 section 2.3.1)."""
+
+    sender: str
+    recipient: str = field(repr=False)
+    content: bytes = field(repr=False)
+
+
 class Email:
     """The e-mail channel. Every mail goes to the operator's own server or relay, which knows how to reach the rest."""
 
@@ -68,27 +78,28 @@ class Email:
         recipient = mailbox(address)
         if recipient is None:
             return Rejected("address_syntax", address_dead=True)  # a server would say 5.1.3
-        mail = build(message, recipient, self._letterhead, self._clock())
+        content = build(message, recipient, self._letterhead, self._clock())
+        mail = Mail(self._letterhead.return_path(message.return_token), recipient, content)
         # A send is over before its lease is, also when every single step is within its own timeout.
         most = self._settings.connect_timeout + 2 * self._settings.timeout + self._settings.final_dot_timeout
         deadline = asyncio.get_running_loop().time() + most / SECOND
         if kept := self._take():
-            outcome = await self._attempt(kept, recipient, mail, deadline)
+            outcome = await self._attempt(kept, mail, deadline)
             if not kept.was_stale:
                 return outcome
-        return await self._attempt(Line(self._settings, self._letterhead, self._tls), recipient, mail, deadline)
+        return await self._attempt(Line(self._settings, self._letterhead, self._tls), mail, deadline)
 
     async def close(self) -> None:
         self._closed = True
         lines, self._idle = self._idle, deque()
         await asyncio.gather(*(line.quit() for line in lines))
 
-    async def _attempt(self, line: Line, recipient: str, mail: bytes, deadline: float) -> Outcome:
+    async def _attempt(self, line: Line, mail: Mail, deadline: float) -> Outcome:
         try:
             # Cancels, as a stopping worker does. A cancelled aiosmtplib command leaves its reply to the next one, so
             # a line that is not at rest is never used again.
             async with asyncio.timeout_at(deadline):
-                return await line.transmit(recipient, mail)
+                return await line.transmit(mail)
         except SMTPResponseException as exc:
             line.hear(exc.code)
             return read(line.phase, exc.code, exc.message, self._clock())
@@ -147,21 +158,21 @@ class Line:
         """Whether the server had given up the kept connection: surely nothing was sent, a fresh one may be tried."""
         return not self.at_rest and self.phase in ("rset", "mail")
 
-    async def transmit(self, recipient: str, mail: bytes) -> Outcome:
+    async def transmit(self, mail: Mail) -> Outcome:
         """Give `mail` to the server. Raises aiosmtplib's exceptions and OSError; `phase` then says where."""
         if self.phase == "connect":
             await self._open()
-        if not recipient.isascii() and not self._smtp.supports_extension("smtputf8"):
+        if not mail.recipient.isascii() and not self._smtp.supports_extension("smtputf8"):
             return Rejected("smtputf8", address_dead=False)
         largest = self._smtp.esmtp_extensions.get("size", "")
-        if largest.isdigit() and 0 < int(largest) < len(mail):
+        if largest.isdigit() and 0 < int(largest) < len(mail.content):
             return Rejected("size", address_dead=False)
         self.at_rest = False
         if self._half_done:
             self.phase = "rset"
             await self._smtp.rset()
         self._half_done = True
-        await self._transaction(recipient, mail)
+        await self._transaction(mail)
         self._half_done = False
         self.at_rest = True
         return Sent()
@@ -184,18 +195,18 @@ class Line:
         self.phase = "ehlo"
         await self._smtp.ehlo()
 
-    async def _transaction(self, recipient: str, mail: bytes) -> None:
-        options, encoding = ([], "ascii") if recipient.isascii() else (["SMTPUTF8"], "utf-8")
+    async def _transaction(self, mail: Mail) -> None:
+        options, encoding = ([], "ascii") if mail.recipient.isascii() else (["SMTPUTF8"], "utf-8")
         if self._smtp.supports_extension("size"):
-            options.append(f"SIZE={len(mail)}")
+            options.append(f"SIZE={len(mail.content)}")
         self.phase = "mail"
         gate.about_to_write()
-        await self._smtp.mail(self._letterhead.mailbox, options=options, encoding=encoding)
+        await self._smtp.mail(mail.sender, options=options, encoding=encoding)
         self.phase = "rcpt"
-        await self._smtp.rcpt(recipient, encoding=encoding)
+        await self._smtp.rcpt(mail.recipient, encoding=encoding)
         gate.about_to_write()  # the server may have taken its time
         self.phase = "data"
-        await self._smtp.data(mail, timeout=self._settings.final_dot_timeout / SECOND)
+        await self._smtp.data(mail.content, timeout=self._settings.final_dot_timeout / SECOND)
 
     def hear(self, code: int) -> None:
         """A whole reply came, if a bad one. After 421 the server hangs up; one that cannot be read has lost step."""

@@ -25,8 +25,16 @@ class Letterhead:
         if settings.reply_to:
             self.headers += _address_header("Reply-To", "reply_to", settings.reply_to)[1]
         self.domain = settings.message_id_domain or self.mailbox.rpartition("@")[2]
+        self.bounce = settings.bounce_address.rpartition("@")
+        if settings.bounce_address and mailbox(settings.bounce_address) is None:
+            raise ValueError('bounce_address must be one address, as in "bounces@mail.example.com"')
         if not self.domain.isascii() or mailbox(f"x@{self.domain}") is None:
             raise ValueError('message_id_domain must be a domain in ASCII, as in "mail.example.com"')
+
+    def return_path(self, token: str) -> str:
+        """The envelope's sender: where bounces go (RFC 5321 section 4.4), with the delivery's token in it if we can."""
+        local, _, domain = self.bounce
+        return f"{local}+{token}@{domain}" if local and token else self.mailbox
 
 
 def _address_header(name: str, setting: str, value: str) -> tuple[str, bytes]:
@@ -57,6 +65,10 @@ def build(message: Message, recipient: str, letterhead: Letterhead, now: int) ->
         f"To: {recipient}\r\nSubject: {_header_text(message.content.get('subject', ''))}\r\nDate: {date}\r\n"
         f"Message-ID: {identity}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"  # RFC 3834
     )
+    if message.unsubscribe_url:
+        # One click, of the mail program's own (RFC 8058). Never folded: some programs read what is on the first line.
+        own += f"List-Unsubscribe: <{message.unsubscribe_url}>\r\n"
+        own += "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
     head = letterhead.headers + own.encode()
     text, html = message.content.get("text", ""), message.content.get("html", "")
     if not text or not html:

@@ -8,6 +8,7 @@ lost the Retry-After header.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import httpx
@@ -33,6 +34,8 @@ VALIDITY_MOST: Final = 36_000
 # What the SDK raises at a 2xx that it cannot read, down to the dates; the message has been taken all the same.
 UNREADABLE: Final = (AttributeError, OverflowError, TypeError, ValueError)
 
+STOPPED: Final = 21610  # the recipient answered STOP
+
 Meaning = Literal["dead", "refused", "later", "ours", "unsure"]
 
 # twilio.com/docs/api/errors. 21xxx and 20xxx answer a create call; 30xxx are a message's `error_code`.
@@ -51,7 +54,8 @@ CODES: Final[Mapping[int, Meaning]] = {
     21603: "ours",  # no From
     21606: "ours",  # From is not this account's
     21608: "ours",  # a trial account sends to verified numbers only
-    21610: "dead",  # the recipient answered STOP
+    21609: "ours",  # StatusCallback is no address that Twilio can reach: api.public_url
+    STOPPED: "dead",
     21611: "later",  # From's queue is full
     21612: "refused",  # no route from this From to this To
     21614: "dead",  # To is no mobile number
@@ -114,6 +118,7 @@ class Sms:
                 to=to,
                 body=message.content["text"],
                 validity_period=_validity(message.expires_at, now),
+                status_callback=message.report_url or values.unset,
                 **self._sender,
             )
             return read_created(created.sid, created.status, created.error_code, self._clock())
@@ -168,7 +173,8 @@ class _OverHttpx(AsyncHttpClient):  # type: ignore[misc]  # twilio has no types
 def read(refused: Refused, now: Instant) -> Outcome:
     """What a refusal means: by Twilio's code, else by the HTTP status."""
     why = f"twilio http {refused.status}" if refused.code is None else f"twilio {refused.code}"
-    return _outcome(_meaning(refused.code, refused.status), why, refused.retry_after, now)
+    outcome = _outcome(_meaning(refused.code, refused.status), why, refused.retry_after, now)
+    return replace(outcome, opted_out=True) if isinstance(outcome, Rejected) and refused.code == STOPPED else outcome
 
 
 def read_created(sid: object, status: object, error_code: object, now: Instant) -> Outcome:

@@ -7,6 +7,7 @@ whatever may have been taken is reported as such, and never sent again from here
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -75,7 +76,8 @@ class Telegram:
             moved_to = refused.moved_to
         # The group has become a supergroup. The answer was a refusal, so this is no repetition.
         try:
-            return await self._post(moved_to, text)
+            outcome = await self._post(moved_to, text)
+            return replace(outcome, moved_to=str(moved_to)) if isinstance(outcome, Sent) else outcome
         except Refused as refused:
             return read(refused, self._clock())
 

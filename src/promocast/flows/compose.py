@@ -12,13 +12,12 @@ from promocast import recipients
 from promocast.campaign import journey
 from promocast.campaign.document import Rule
 from promocast.campaign.journey import CodeFacts
-from promocast.flows.returns import Returns
 from promocast.flows.versions import Version
-from promocast.ledger import suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import Player
 from promocast.model import Address, DeliveryState, Instant, Message, Rejected, rfc3339
+from promocast.returns import Returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +52,6 @@ def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None
     if reason:
         return "skipped", reason
     return ("rejected", f"suppressed: {dossier.suppressed}") if dossier.suppressed is not None else None
-
-
-def address_digest(delivery: Claimed, code: Code) -> tuple[str, str] | None:
-    """(channel, digest) by which the address is suppressed; None for calls, and where there is no address."""
-    if delivery.channel == "call":
-        return None
-    try:
-        return delivery.channel, suppressions.digest(
-            recipients.address_at(code.recipient, delivery.channel, delivery.slot)[1]
-        )
-    except LookupError:
-        return None
 
 
 def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejected:

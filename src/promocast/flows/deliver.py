@@ -82,6 +82,7 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
     arrived is known nowhere else."""
     while closings or ids:
         try:
+            claims.opt_out(desk, closings)
             with desk.ledger.begin() as conn:
                 now = desk.clock()
                 planned = claims.record(desk, conn, closings, now)

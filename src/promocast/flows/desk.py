@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from promocast import retry
 from promocast.flows import Limiter, Ring
 from promocast.flows.outcomes import Policy
-from promocast.flows.returns import Returns
 from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger
 from promocast.model import Channel, Clock
+from promocast.returns import Returns
 
 
 @dataclass(frozen=True, slots=True)

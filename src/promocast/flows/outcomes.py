@@ -45,10 +45,10 @@ def closing(
     if delivery.channel == "call":
         ends_at = delivery.planned_at + LONGEST_LIFE_OF_A_CALL
     match outcome:
-        case Sent(ref):
-            return Closing(delivery, "sent", ref=ref)
-        case Rejected(why, address_dead):
-            return _final(delivery, "rejected", why, address_dead=address_dead)
+        case Sent(ref, moved_to):
+            return Closing(delivery, "sent", ref=ref, moved_to=moved_to)
+        case Rejected(why, address_dead, opted_out):
+            return _final(delivery, "rejected", why, address_dead=address_dead, opted_out=opted_out)
         case Deferred(until, why):
             return _again(delivery, why, until, ends_at, counts=False)
         case Halted(why):

@@ -57,7 +57,8 @@ class Closing:
     """What became of one attempt. `counts`: it cost one. `unknown`: the provider may have taken the message.
 
     `history` is the word for the attempts table, or None where the delivery itself says all there is to say. `halted`:
-    our own configuration is at fault. `address_dead`: nothing will ever arrive there.
+    our own configuration is at fault. `address_dead`: nothing will ever arrive there. `opted_out`: its owner does not
+    want it. `moved_to`: what the address is called now.
     """
 
     delivery: Claimed
@@ -70,6 +71,8 @@ class Closing:
     history: str | None = None
     halted: bool = False
     address_dead: bool = False
+    opted_out: bool = False
+    moved_to: str | None = None
 
 
 def plan(conn: Connection, new: Sequence[NewDelivery], now: Instant) -> list[tuple[str, int, Instant]]:

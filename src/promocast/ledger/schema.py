@@ -283,7 +283,8 @@ players = Table(
     _text("player_id", primary_key=True),
     _text("locale", nullable=True),
     _text("timezone", nullable=True),
-    _text("consents", server_default="{}"),  # {channel: opted_in}
+    _text("consents", server_default="{}"),  # {channel: opted_in}, as the CRM tells it
+    _text("opt_outs", server_default="{}"),  # {channel: since when}, as the player told us
     _text("blocks", server_default="[]"),  # [{type, active, until}]
     _instant("updated_at"),
     Index("ix_players_updated_at", "updated_at"),  # senders ask, several times a second, who has changed

@@ -18,6 +18,8 @@ _WORDS = {
     "code.expired": "expired unused",
     "code.report_refused": "reported by another player; refused",
     "client_action": "client action {action}",
+    "delivery.delivered": "arrived by {channel}",
+    "delivery.failed": "{channel} failed for good: {reason}",
     "deposit.refused": "deposit {deposit_id} refused: {reason}",
 }
 
@@ -81,7 +83,7 @@ def timeline(conn: Connection, code: Code) -> list[dict[str, Any]]:
 
 def _say(type_: str, data: dict[str, Any]) -> str:
     said = _WORDS[type_].format_map(
-        {name: data.get(name, "?") for name in ("deposit_id", "amount", "currency", "action", "reason")}
+        {name: data.get(name, "?") for name in ("deposit_id", "amount", "currency", "action", "reason", "channel")}
     )
     return f"{said} (refused: another player's code)" if type_ == "client_action" and data.get("refused") else said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, or_, select, tuple_, update
 
 from promocast.ledger.engine import insert_new
 from promocast.ledger.schema import suppressions
@@ -18,23 +18,25 @@ def digest(address: Address) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def suppress(
-    conn: Connection, channel: str, digest: str, reason: str, now: Instant, expires_at: Instant | None
-) -> bool:
-    """Suppress an address; the longer of two suppressions stands. False where it was suppressed for as long already."""
+def suppress(conn: Connection, channel: str, digest: str, reason: str, at: Instant, expires_at: Instant | None) -> bool:
+    """Suppress an address since `at`; the longer of two suppressions stands. False where this changes nothing: it is
+    suppressed for as long already, or what was told of it is newer than `at`."""
     s = suppressions.c
     columns = [s.channel, s.digest, s.reason, s.created_at, s.expires_at]
-    if insert_new(conn, columns, [(channel, digest, reason, now, expires_at)], [s.digest]):
+    if insert_new(conn, columns, [(channel, digest, reason, at, expires_at)], [s.digest]):
         return True
     shorter = s.expires_at.is_not(None) if expires_at is None else s.expires_at < expires_at
-    statement = update(suppressions).where(s.channel == channel, s.digest == digest, shorter)
-    return conn.execute(statement.values(reason=reason, created_at=now, expires_at=expires_at)).rowcount == 1
+    statement = update(suppressions).where(s.channel == channel, s.digest == digest, shorter, s.created_at <= at)
+    return conn.execute(statement.values(reason=reason, created_at=at, expires_at=expires_at)).rowcount == 1
 
 
-def lift(conn: Connection, channel: str, digest: str) -> bool:
-    """The address may be used again; False where it was not suppressed."""
+def lift(conn: Connection, channel: str, digest: str, reason: str, at: Instant) -> None:
+    """The address may be used again since `at`. That is remembered: older news of it may still be under way."""
     s = suppressions.c
-    return conn.execute(delete(suppressions).where(s.channel == channel, s.digest == digest)).rowcount == 1
+    columns = [s.channel, s.digest, s.reason, s.created_at, s.expires_at]
+    if not insert_new(conn, columns, [(channel, digest, reason, at, at)], [s.digest]):
+        older = update(suppressions).where(s.channel == channel, s.digest == digest, s.created_at <= at)
+        conn.execute(older.values(reason=reason, created_at=at, expires_at=at))
 
 
 def among(conn: Connection, addresses: Sequence[tuple[str, str]], now: Instant) -> dict[tuple[str, str], str]:

@@ -1,4 +1,4 @@
-"""What providers tell afterwards: a secret for return paths and links, and addresses that have moved.
+"""What is told afterwards: a secret for return paths and links, addresses that moved, players who opted out.
 
 Revises: 0001
 """
@@ -14,6 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("ledger", sa.Column("secret", sa.Text(), nullable=False, server_default=""))
+    op.add_column("players", sa.Column("opt_outs", sa.Text(), nullable=False, server_default="{}"))
     op.create_table(
         "moved_addresses",
         sa.Column("channel", sa.Text(), nullable=False),

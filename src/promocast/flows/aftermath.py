@@ -1,0 +1,111 @@
+"""Aftermath: what follows once it is known what became of messages, whoever brings the news: the answer to a send, or a
+provider's report days later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from promocast import recipients, retry
+from promocast.campaign import journey
+from promocast.flows.versions import Versions
+from promocast.ledger import Connection, channels, codes, events, moves, players, suppressions
+from promocast.ledger.codes import Code
+from promocast.ledger.events import Event
+from promocast.model import DAY, PLAYER_CHANNELS, Address, Instant
+from promocast.observe import log
+
+# How long a dead address is left alone: numbers and mailboxes are given to somebody else in time.
+SUPPRESSED_FOR: Final = 180 * DAY
+# The channels on which an address can get another name.
+_MOVING: Final = frozenset({"telegram"})
+
+
+class Sending(Protocol):
+    """A delivery, as far as it concerns its code and its address."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def code_id(self) -> int: ...
+    @property
+    def channel(self) -> str: ...
+    @property
+    def slot(self) -> int: ...
+
+
+def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], now: Instant) -> None:
+    """Record `delivery.sent`; where a code's life begins when it is first sent, it begins now."""
+    if not deliveries:
+        return
+    events.append(conn, Event("delivery.sent", now, subjects=sorted(one.id for one in deliveries)))
+    code_ids = sorted({one.code_id for one in deliveries if one.channel in PLAYER_CHANNELS})
+    # Codes that live from another moment are not written on a send.
+    for campaign_id, version, ids in codes.by_version(conn, code_ids):
+        campaign = versions.get(conn, campaign_id, version).campaign
+        if campaign.code.valid_from == "sent":
+            codes.set_expiry(conn, codes.mark_sent(conn, ids, now), journey.expiry(campaign, now))
+
+
+def suppress(conn: Connection, dead: Iterable[tuple[Sending, str, bool]], now: Instant) -> None:
+    """An address at which nothing arrives is not tried by the next campaign either; one whose owner opted out is not
+    until they say otherwise.
+
+    Args:
+        dead: (delivery, why, whether the owner opted out).
+    """
+    dead = list(dead)
+    known = holders(conn, [one for one, _, _ in dead])
+    for one, why, opted_out in dead:
+        address = address_of(one, known[one.code_id])
+        if address is not None:
+            until = None if opted_out else now + SUPPRESSED_FOR
+            suppressions.suppress(conn, one.channel, suppressions.digest(address), why, now, until)
+
+
+def opt_out(conn: Connection, player_id: str, channel: str, via: str, now: Instant) -> bool:
+    """The player wants nothing more on the channel; CRMs hear of it. False where that was known."""
+    if not players.opt_out(conn, player_id, channel, now):
+        return False
+    events.append(conn, Event("player.opted_out", now, data={"player_id": player_id, "channel": channel, "via": via}))
+    return True
+
+
+def halt(conn: Connection, channel: str, why: str, now: Instant) -> None:
+    """The provider refuses us for a fault of ours: the channel's circuit opens."""
+    if channels.halt(conn, channel, why, now, now + retry.PROBE_AFTER_HALT):
+        events.append(conn, Event("channel.halted", now, data={"channel": channel, "reason": why}))
+        log.error("channel_halted", channel=channel, reason=why)
+
+
+def recover(conn: Connection, channel: str) -> None:
+    if channels.recover(conn, channel):
+        log.warning("channel_recovered", channel=channel)
+
+
+def holders(conn: Connection, deliveries: Sequence[Sending]) -> Mapping[int, Code]:
+    """The codes of deliveries, their recipients' addresses under the names that they have by now."""
+    known = codes.by_ids(conn, sorted({one.code_id for one in deliveries})) if deliveries else {}
+    for channel in _MOVING & {one.channel for one in deliveries}:
+        given = {code.id: code.recipient.get("addresses", {}).get(channel) for code in known.values()}
+        moved = moves.among(conn, channel, {address for address in given.values() if address})
+        for code_id, address in given.items():
+            if address in moved:
+                known[code_id] = _with_address(known[code_id], channel, moved[address])
+    return known
+
+
+def _with_address(code: Code, channel: str, address: str) -> Code:
+    addresses = {**code.recipient["addresses"], channel: address}
+    return replace(code, recipient={**code.recipient, "addresses": addresses})
+
+
+def address_of(one: Sending, code: Code) -> Address | None:
+    """The delivery's address; None for calls, and where there is none (any more)."""
+    if one.channel == "call":
+        return None
+    try:
+        return recipients.address_at(code.recipient, one.channel, one.slot)[1]
+    except LookupError:
+        return None
