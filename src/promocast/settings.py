@@ -46,7 +46,7 @@ class Section(BaseModel):
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    public_url: str = ""
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$")] = ""
     max_body: int = Field(32 * 1024 * 1024, gt=0)
 
 

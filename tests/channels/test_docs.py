@@ -16,6 +16,7 @@ TABLES = {
     "Push (Web Push)": "webpush",
     "Telegram": "telegram",
     "SMS (Twilio)": "twilio",
+    "SMS (Twilio), told later by a status callback": "twilio_callbacks",
 }
 
 HEAD = """# What the providers answer, and what it means
@@ -31,6 +32,9 @@ Made from `tests/answers/*.toml`, from which the channels' tests are made as wel
 | rejected | final for this message; the address is fine |
 | rejected_dead | final, and the address is suppressed |
 | halted | our configuration is at fault: the channel's circuit opens, deliveries stay planned |
+| delivered | it has arrived |
+| again | the provider dropped it: sent again, as an attempt of its own |
+| opted_out | final; the address is suppressed until its owner says otherwise, and the player's consent goes with it |
 """
 
 
@@ -38,13 +42,15 @@ def made() -> str:
     parts = [HEAD]
     for title, name in TABLES.items():
         parts.append(f"\n## {title}\n\n| answer | outcome | why |\n|---|---|---|\n")
-        parts += [f"| {_answer(row)} | {row['outcome']} | {_cell(row['source'])} |\n" for row in load(name)]
+        parts += [f"| {_answer(row)} | {row.get('outcome') or row['says']} | {_cell(row['source'])} |\n" for row in load(name)]
     return "".join(parts)
 
 
 def _answer(row: dict[str, Any]) -> str:
     if "phase" in row:
         return f"{row['phase']}: {_cell(row['reply'])}"
+    if "says" in row:
+        return f"`{_cell(row['body'])}`"
     said = [str(row["status"]), *(f"`{k}: {v}`" for k, v in row.get("headers", {}).items())]
     if row["body"]:
         said.append(f"`{_cell(row['body'])}`")

@@ -282,6 +282,24 @@ async def test_the_message_id_is_the_deliverys_own(clock: StoppedClock) -> None:
     assert first.endswith("@mail.casino.example>")
 
 
+async def test_a_mail_can_be_answered_by_a_bounce_and_by_one_click(clock: StoppedClock) -> None:
+    """RFC 8058: both headers, the address in one piece however long, and a return path of the delivery's own."""
+    link = f"https://promo.example.com/u/d-0a1b2c3d-17-{'a' * 24}?{'x' * 60}"
+    answerable = replace(mail(), unsubscribe_url=link, return_token="d-0a1b2c3d-17-aaaa")
+    async with SmtpServer() as server:
+        async with channel(server, clock, bounce_address="bounces@mail.casino.example") as email:
+            await email.send(answerable)
+        async with channel(server, clock) as email:
+            await email.send(replace(answerable, unsubscribe_url=""))
+
+    with_both, with_neither = server.messages
+    assert f"\r\nList-Unsubscribe: <{link}>\r\n".encode() in with_both.content
+    assert with_both.parsed()["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert with_both.sender == "bounces+d-0a1b2c3d-17-aaaa@mail.casino.example"
+    assert with_neither.parsed()["List-Unsubscribe"] is None
+    assert with_neither.sender == "news@casino.example"
+
+
 async def test_internationalised_addresses(clock: StoppedClock) -> None:
     async with (
         SmtpServer() as modern,
@@ -329,6 +347,7 @@ async def test_what_cannot_be_a_mail_is_rejected(rig: EmailRig, message: Message
         {"sender": "a@b.example\r\nBcc: c@d.example"},
         {"reply_to": "анна@casino.example"},
         {"message_id_domain": "casino.example\r\n"},
+        {"bounce_address": "bounces"},
         {"ca_file": "nowhere.pem"},
     ],
 )

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,14 @@ async def test_what_twilio_is_asked_for(rig: SmsRig) -> None:
     assert rig.site.messages == [
         {"To": NUMBER, "From": SENDER, "Body": "Привет & 50%: AB12CD34", "ValidityPeriod": "3600"}
     ]
+
+
+async def test_twilio_is_told_where_to_report(rig: SmsRig) -> None:
+    where = "https://promo.example.com/v1/callbacks/sms?delivery=d-0a1b2c3d-17"
+
+    await rig.channel.send(replace(rig.message(), report_url=where))
+
+    assert rig.site.messages[0]["StatusCallback"] == where
 
 
 async def test_a_messaging_service_is_asked_instead_of_a_number(rig: SmsRig) -> None:

@@ -63,6 +63,7 @@ async def test_a_group_that_moved_is_followed_once(rig: TelegramRig) -> None:
     outcome = await rig.channel.send(rig.message(address="-5551234"))
 
     assert isinstance(outcome, Sent)
+    assert outcome.moved_to == "-1001234567890"
     assert rig.keys() == ["-5551234", "-1001234567890"]
     assert [chat for chat, _ in rig.site.messages] == ["-1001234567890"]
 
