@@ -42,8 +42,12 @@ def made() -> str:
     parts = [HEAD]
     for title, name in TABLES.items():
         parts.append(f"\n## {title}\n\n| answer | outcome | why |\n|---|---|---|\n")
-        parts += [f"| {_answer(row)} | {row.get('outcome') or row['says']} | {_cell(row['source'])} |\n" for row in load(name)]
+        parts += [f"| {_answer(row)} | {_becomes(row)} | {_cell(row['source'])} |\n" for row in load(name)]
     return "".join(parts)
+
+
+def _becomes(row: dict[str, Any]) -> str:
+    return str(row.get("outcome") or row["says"])
 
 
 def _answer(row: dict[str, Any]) -> str:

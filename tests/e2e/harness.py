@@ -136,9 +136,14 @@ def world() -> Iterator[World]:
 
 
 @contextmanager
-def installed(made: World, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Installation]:
-    """promocast, up, configured for that world; stopped at the end."""
-    installation = Installation(made.write_config(folder, free_port()), environment)
+def installed(
+    made: World, folder: Path, environment: Mapping[str, str] | None = None, *, public: bool = False
+) -> Iterator[Installation]:
+    """promocast, up, configured for that world, and if `public` with an address for what comes back; stopped at the
+    end."""
+    port = free_port()
+    address = {"PROMOCAST_API__PUBLIC_URL": f"http://127.0.0.1:{port}"} if public else {}
+    installation = Installation(made.write_config(folder, port), {**address, **(environment or {})})
     installation.start()
     try:
         yield installation

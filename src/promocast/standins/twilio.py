@@ -1,16 +1,21 @@
-"""Twilio's Messages resource (API 2010-04-01), as far as creating one: credentials, fields, opt-outs."""
+"""Twilio's Messages resource (API 2010-04-01), as far as creating one: credentials, fields, opt-outs; and the webhooks
+that follow, signed as Twilio signs."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import aiohttp
 import orjson
+from twilio.request_validator import RequestValidator
 
 from promocast.model import SECOND, Clock, system_clock
 from promocast.standins.base import Fault, HttpStandin, Received, Reply, Script
@@ -23,7 +28,8 @@ _E164 = re.compile(r"\+[1-9]\d{6,14}")
 class TwilioApi(HttpStandin):
     """Takes messages of one account for any number in E.164 but those in `opted_out`.
 
-    `messages` holds the forms of what was taken.
+    `messages` holds the forms of what was taken. What is sent to is told of by `reports`, in that order, to the
+    StatusCallback of each message.
     """
 
     def __init__(
@@ -32,6 +38,9 @@ class TwilioApi(HttpStandin):
         super().__init__(script)
         self.messages: list[dict[str, str]] = []
         self.opted_out: set[str] = set()
+        self.reports: tuple[str, ...] = ()
+        self._reporting: set[asyncio.Task[None]] = set()
+        self._validator = RequestValidator(auth_token)
         self._account_sid = account_sid
         self._authorization = "Basic " + base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         self._clock = clock
@@ -46,7 +55,24 @@ class TwilioApi(HttpStandin):
         if refused is not None:
             return refused
         self.messages.append(given)
-        return _json(201, self._resource(given))
+        resource = self._resource(given)
+        if self.reports and "StatusCallback" in given:
+            task = asyncio.create_task(self._report(given["StatusCallback"], resource["sid"], given["To"]))
+            self._reporting.add(task)
+            task.add_done_callback(self._reporting.discard)
+        return _json(201, resource)
+
+    async def post(self, url: str, fields: Mapping[str, str]) -> int:
+        """Post a webhook as Twilio does, signed; the status of the answer."""
+        headers = {"x-twilio-signature": self._validator.compute_signature(url, dict(fields))}
+        async with aiohttp.ClientSession() as session, session.post(url, data=fields, headers=headers) as answer:
+            return answer.status
+
+    async def _report(self, url: str, sid: str, to: str) -> None:
+        for status in self.reports:
+            fields = {"MessageSid": sid, "MessageStatus": status, "To": to, "AccountSid": self._account_sid}
+            with suppress(aiohttp.ClientError):  # a callback that is lost is lost
+                await self.post(url, fields)
 
     def _refuse(self, given: Mapping[str, str]) -> Reply | None:
         to = given.get("To", "")
