@@ -2,7 +2,8 @@
 
 The pace is GCRA (ITU-T I.371): every send is given its own moment, evenly spaced, so that no window of time ever holds
 more than the rate. A hold is what a provider asked for with a 429: the whole account waits, not the one message. Both
-are asked before anything is claimed, so waiting costs neither an attempt nor a lease.
+are asked before anything is claimed, so waiting costs neither an attempt nor a lease. Where a channel has many accounts
+(push services, endpoints), only what was claimed says whose hold counts: that is given back, at no cost of an attempt.
 """
 
 from __future__ import annotations
@@ -77,6 +78,17 @@ class SharedLimiter:
             self._client.set(_hold(account), "1", px=milliseconds)
         except redis.RedisError as exc:
             log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+
+    def holds(self, accounts: Sequence[str]) -> list[int]:
+        """For each account the milliseconds until it may be sent on again; 0: now."""
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for account in accounts:
+                    pipeline.pttl(_hold(account))
+                return [max(0, int(left)) for left in pipeline.execute()]
+        except redis.RedisError as exc:
+            log.warning("limiter_unavailable", error=type(exc).__name__)
+            return [SECOND] * len(accounts)
 
     def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
         """For each address the milliseconds until it may be sent to again; 0 takes its turn now."""

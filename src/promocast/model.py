@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 Instant = int
 Clock = Callable[[], Instant]
@@ -74,6 +75,14 @@ class PushSubscription:
     p256dh: str = field(repr=False)
     auth: str = field(repr=False)
 
+    @property
+    def service(self) -> str:
+        """The push service, by the host and port that the endpoint names; empty where it names none."""
+        try:
+            return urlsplit(self.endpoint).netloc.lower()
+        except ValueError:
+            return ""
+
 
 Address = str | PushSubscription
 
@@ -118,7 +127,8 @@ class Sent:
 class Deferred:
     """Not now, and nobody's fault: rate limit, 429, greylisting. Costs no attempt.
 
-    `account`: the provider meant all that we send, not this message; nobody sends on the channel before `until`.
+    `account`: the provider meant all that we send it, not this message; nobody sends there before `until`. Most
+    channels are one account; a push service is one by itself, and so is an endpoint.
     """
 
     until: Instant

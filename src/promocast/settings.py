@@ -159,6 +159,12 @@ class FcmSettings(ChannelSettings):
 class WebPushSettings(ChannelSettings):
     private_key: SecretStr = SecretStr("")
     subject: str = ""
+    origins: tuple[str, ...] = (
+        "fcm.googleapis.com",
+        "updates.push.services.mozilla.com",
+        "web.push.apple.com",
+        "*.notify.windows.com",
+    )
     allow_private: Networks = ()
 
     @property

@@ -16,13 +16,16 @@ class WebPushRig(HttpRig):
         await self.service.start()
         self.subscription = self.service.new_subscription()
         await self.open_http()
-        settings = WebPushSettings(
+        self.channel = WebPush(self.settings(origins=(self.service.url,)), self.http, self.clock)
+
+    def settings(self, origins: tuple[str, ...]) -> WebPushSettings:
+        return WebPushSettings(
             private_key=SecretStr(vapid_private_key()),
             subject="mailto:crm@example.com",
+            origins=origins,
             allow_private=True,
             timeout=TIMEOUT,
         )
-        self.channel = WebPush(settings, self.http, self.clock)
 
     async def stop(self) -> None:
         await self.channel.close()

@@ -26,7 +26,7 @@ Made from `tests/answers/*.toml`, from which the channels' tests are made as wel
 | outcome | means |
 |---|---|
 | sent | the provider took responsibility |
-| deferred | not now; costs no attempt |
+| deferred | not now; costs no attempt. Where all that we send is meant, the channel, endpoint or push service waits |
 | failed | surely not taken; costs an attempt and is tried again |
 | failed_maybe_sent | may or may not have been taken: unknown, and the channel's policy decides |
 | rejected | final for this message; the address is fine |

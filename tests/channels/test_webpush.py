@@ -14,7 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from promocast.channels.http import Answer
-from promocast.channels.webpush import Receiver, WebPush, build_payload, encrypt, load_private_key, origin_of, read
+from promocast.channels.webpush import (
+    Receiver,
+    WebPush,
+    build_payload,
+    encrypt,
+    is_known,
+    load_private_key,
+    origin_of,
+    read,
+)
 from promocast.model import (
     DAY,
     HOUR,
@@ -56,7 +65,8 @@ def unb64(text: str) -> bytes:
 def test_an_answer_means(row: dict[str, Any]) -> None:
     answer = Answer(row["status"], row.get("headers", {}), row["body"].encode())
 
-    outcome = read(answer, NOW, accepted_before=row.get("after_success", False))
+    known = not row.get("made_up", False)
+    outcome = read(answer, NOW, known=known, accepted_before=row.get("after_success", False))
 
     assert word(outcome) == row["outcome"]
     if not isinstance(outcome, Sent):
@@ -64,15 +74,18 @@ def test_an_answer_means(row: dict[str, Any]) -> None:
 
 
 def test_retry_after_is_honoured_and_a_minute_where_there_is_none() -> None:
-    assert read(Answer(503, {"retry-after": "30"}, b""), NOW) == Deferred(NOW + 30 * SECOND, "webpush 503")
-    assert read(Answer(429, {}, b""), NOW) == Deferred(NOW + MINUTE, "webpush 429")
+    asked, silent = Answer(503, {"retry-after": "30"}, b""), Answer(429, {}, b"")
+
+    for known in (True, False):
+        assert read(asked, NOW, known=known) == Deferred(NOW + 30 * SECOND, "webpush 503", account=True)
+        assert read(silent, NOW, known=known) == Deferred(NOW + MINUTE, "webpush 429", account=True)
 
 
 def test_a_message_s_id_is_not_its_whole_address() -> None:
     answer = Answer(201, {"location": "https://push.example.net/secret-of-the-player/m1"}, b"")
 
-    assert read(answer, NOW) == Sent("m1")
-    assert read(Answer(201, {}, b""), NOW) == Sent(None)
+    assert read(answer, NOW, known=True) == Sent("m1")
+    assert read(Answer(201, {}, b""), NOW, known=True) == Sent(None)
 
 
 def test_encryption_is_that_of_rfc_8291_appendix_a() -> None:
@@ -186,8 +199,51 @@ async def test_a_success_elsewhere_proves_nothing(rig: WebPushRig) -> None:
     await rig.channel.send(rig.message())
     async with PushService(rig.clock, script=lambda request: Reply(403)) as other:
         message = dataclasses.replace(rig.message(), address=other.new_subscription())
+        channel = WebPush(rig.settings(origins=(rig.service.url, other.url)), rig.http, rig.clock)
 
-        assert await rig.channel.send(message) == Halted("webpush 403")
+        assert await channel.send(message) == Halted("webpush 403")
+
+
+async def test_a_host_that_somebody_made_up_neither_halts_us_nor_speaks_of_the_address(rig: WebPushRig) -> None:
+    refusals = [Reply(status) for status in (400, 401, 403)]
+    async with PushService(rig.clock, script=lambda request: refusals.pop(0) if refusals else None) as other:
+        message = dataclasses.replace(rig.message(), address=other.new_subscription())
+
+        outcomes = [await rig.channel.send(message) for _ in range(4)]
+        refusals.append(Reply(403))
+        outcomes.append(await rig.channel.send(message))
+
+    assert [word(outcome) for outcome in outcomes] == ["rejected", "rejected", "rejected", "sent", "rejected"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "known"),
+    [
+        ("https://fcm.googleapis.com", True),
+        ("https://web.push.apple.com", True),
+        ("https://updates.push.services.mozilla.com", True),
+        ("https://wns2-db5p.notify.windows.com", True),
+        ("https://notify.windows.com", False),
+        ("https://evilnotify.windows.com", False),
+        ("https://fcm.googleapis.com.evil.example", False),
+        ("https://fcm.googleapis.com:8443", False),
+        ("http://fcm.googleapis.com", False),
+        ("http://a.notify.windows.com", False),
+        ("https://a.notify.windows.com:8443", False),
+        ("https://evil.example", False),
+    ],
+)
+def test_the_push_services_of_the_browsers_makers_are_known(origin: str, known: bool) -> None:
+    assert is_known(origin, WebPushSettings().origins) == known
+
+
+def test_a_push_service_of_ones_own_is_known_by_its_origin() -> None:
+    known = ("https://Push.example.com:8443", "http://*.push.internal")
+
+    assert is_known("https://push.example.com:8443", known)
+    assert is_known("http://a.push.internal", known)
+    assert not is_known("https://push.example.com", known)
+    assert not is_known("https://a.push.internal", known)
 
 
 async def test_made_up_hosts_do_not_fill_the_memory(rig: WebPushRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,9 @@ class Unlimited:
     def hold(self, account: str, until: int) -> None:
         self.held.append((account, until))
 
+    def holds(self, accounts: Sequence[str]) -> list[int]:
+        return [0] * len(accounts)
+
     def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
         return [0] * len(addresses)
 

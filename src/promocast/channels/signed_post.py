@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import orjson
 
@@ -41,9 +40,7 @@ class Popup:
 
     async def send(self, message: Message) -> Outcome:
         body = popup_body(message, self._clock())
-        outcome = await post(self._target, message.key, body, self._settings, self._clock)
-        # One site takes all popups: what it asks of one it asks of all.
-        return replace(outcome, account=True) if isinstance(outcome, Deferred) else outcome
+        return await post(self._target, message.key, body, self._settings, self._clock)
 
     async def close(self) -> None:
         return None
@@ -112,7 +109,8 @@ def read(answer: Answer, clock: Callable[[], int]) -> Outcome:
     if 200 <= status < 300:
         return Sent()
     if status in THROTTLED or (status in BUSY and asked):
-        return Deferred(retry.retry_after(asked, clock(), MINUTE), why)
+        # One system takes all of them: what it asks of one it asks of all.
+        return Deferred(retry.retry_after(asked, clock(), MINUTE), why, account=True)
     if status == 410 or 300 <= status < 400:
         return Halted(why)
     if status == 413:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -103,7 +104,8 @@ class WebPush:
             return Failed(exc.cause, maybe_sent=False)
         except MaybeSent as exc:
             return Failed(exc.cause, maybe_sent=True)
-        outcome = read(answer, self._clock(), accepted_before=service.accepted)
+        known = is_known(receiver.origin, settings.origins)
+        outcome = read(answer, self._clock(), known=known, accepted_before=service.accepted)
         service.accepted = service.accepted or isinstance(outcome, Sent)
         return outcome
 
@@ -174,6 +176,18 @@ def origin_of(endpoint: str, *, allow_http: bool) -> str:
     return f"{parts.scheme}://{host}" + ("" if parts.port in (None, default_port) else f":{parts.port}")
 
 
+def is_known(origin: str, known: Iterable[str]) -> bool:
+    """Whether `origin` is among those of the settings: hosts, `*.` before one for any subdomain of it, or origins."""
+    for each in known:
+        scheme, _, host = each.lower().rpartition("://")
+        if host.startswith("*."):
+            if origin.startswith(f"{scheme or 'https'}://") and origin.endswith(host[1:]):
+                return True
+        elif origin == f"{scheme or 'https'}://{host}":
+            return True
+    return False
+
+
 def build_payload(message: Message) -> bytes:
     """The JSON that the site's service worker gets; keys without a template are null."""
     content = message.content
@@ -227,14 +241,18 @@ def vapid(key: ec.EllipticCurvePrivateKey, origin: str, subject: str, now: Insta
     return f"vapid t={signed}.{signature}, k={_encode(public)}"
 
 
-def read(answer: Answer, now: Instant, *, accepted_before: bool = False) -> Outcome:
+def read(answer: Answer, now: Instant, *, known: bool, accepted_before: bool = False) -> Outcome:
     """What a push service's answer means (RFC 8030 sections 5 and 8.4, RFC 8292 section 4.2).
 
     400, 401 and 403 say that our VAPID is refused and not why: it is wrong, or this subscription was made with another
     key. Only its other subscriptions can tell. Until one of them was accepted we halt, which harms no address; after
-    that our key is proven and the subscription is dead.
+    that our key is proven and the subscription is dead. A host that anybody can have made up proves nothing: it neither
+    halts us nor says what an address is worth.
+
+    Being asked to wait is meant for all that we send to this push service, and to no other.
 
     Args:
+        known: it is one of the push services that the settings name.
         accepted_before: this push service has accepted a message since the start of the process.
     """
     status = answer.status
@@ -245,9 +263,9 @@ def read(answer: Answer, now: Instant, *, accepted_before: bool = False) -> Outc
     if status in (404, 410):
         return Rejected(why, address_dead=True)
     if status in (400, 401, 403):
-        return Rejected(why, address_dead=True) if accepted_before else Halted(why)
+        return Halted(why) if known and not accepted_before else Rejected(why, address_dead=known)
     if status == 429 or (status >= 500 and wait is not None):
-        return Deferred(retry.retry_after(wait, now, MINUTE), why)
+        return Deferred(retry.retry_after(wait, now, MINUTE), why, account=True)
     if status == 408 or status >= 500:
         return Failed(why, maybe_sent=False)
     return Rejected(why, address_dead=False)  # 413, a redirect, and what RFC 8030 does not know

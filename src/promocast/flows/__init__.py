@@ -35,6 +35,10 @@ class Limiter(Protocol):
         """Nobody sends on the account before `until`."""
         ...
 
+    def holds(self, accounts: Sequence[str]) -> list[int]:
+        """For each account the milliseconds until it may be sent on again; 0: now."""
+        ...
+
     def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
         """For each address the milliseconds until it may be sent to again; 0 takes its turn now."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from promocast import retry
-from promocast.flows import aftermath, compose
+from promocast.flows import aftermath, compose, outcomes
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import FAILED, fire_failed
@@ -107,6 +107,14 @@ def _out_of_turn(
 def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
     """A delivery that must not be sent (again); unknown, where an earlier attempt may have arrived all the same."""
     return Closing(delivery, "unknown" if delivery.unknowns else state, why, counts=False)
+
+
+def given_back(dossier: Dossier, why: str, until: Instant) -> Closing:
+    """A delivery whose time has not come; it costs no attempt, and is looked at again no later than at its end."""
+    ends_at = outcomes.end_of(dossier.delivery, dossier.code.expires_at)
+    return Closing(
+        dossier.delivery, "planned", why, due_at=until if ends_at is None else min(until, ends_at), counts=False
+    )
 
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:

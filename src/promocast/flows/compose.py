@@ -16,7 +16,7 @@ from promocast.flows.versions import Version
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import Player
-from promocast.model import Address, DeliveryState, Instant, Message, Rejected, rfc3339
+from promocast.model import Address, DeliveryState, Instant, Message, PushSubscription, Rejected, rfc3339
 from promocast.returns import Returns
 
 
@@ -52,6 +52,18 @@ def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None
     if reason:
         return "skipped", reason
     return ("rejected", f"suppressed: {dossier.suppressed}") if dossier.suppressed is not None else None
+
+
+def account(dossier: Dossier) -> str:
+    """What a provider means that asks us to wait with all that we send it: the channel, or where a channel leads to
+    many providers, the one endpoint or push service."""
+    try:
+        adapter, address = _address(dossier)
+    except LookupError:
+        return dossier.delivery.channel
+    if isinstance(address, PushSubscription):
+        return f"{adapter} {address.service}"
+    return f"endpoints.{address}" if adapter == "call" else dossier.delivery.channel
 
 
 def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejected:

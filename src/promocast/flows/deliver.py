@@ -54,7 +54,7 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
         free = min(policy.slots - len(flight.open), len(waiting))
         grant = desk.limiter.take(channel, free, policy.rate) if free else NOTHING_ASKED
         dossiers = _turn(desk, channel, closings, [waiting.popleft() for _ in range(grant.count)])
-        closings = []
+        dossiers, closings = _not_on_hold(desk, channel, dossiers)
         for place, dossier in enumerate(dossiers):
             _launch(desk, flight, dossier, closings, (grant.first + place * grant.interval) / SECOND)
         if desk.stopping.is_set():
@@ -95,6 +95,20 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
             rules.ring_due(desk.ring, planned + more, now)
             return dossiers
     return []
+
+
+def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[list[Dossier], list[Closing]]:
+    """Those that may be sent now, and how the others are given back: their endpoint or push service asked to wait. What
+    holds the whole channel was seen before the claim."""
+    accounts = {dossier.delivery.id: compose.account(dossier) for dossier in dossiers}
+    asked = sorted(set(accounts.values()) - {channel})
+    if not asked:
+        return dossiers, []
+    now = desk.clock()
+    wait = {account: ms for account, ms in zip(asked, desk.limiter.holds(asked), strict=True) if ms > 0}
+    held = {d.delivery.id: wait[accounts[d.delivery.id]] for d in dossiers if accounts[d.delivery.id] in wait}
+    back = [claims.given_back(d, "on hold", now + held[d.delivery.id]) for d in dossiers if d.delivery.id in held]
+    return [dossier for dossier in dossiers if dossier.delivery.id not in held], back
 
 
 def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], delay: float) -> None:
@@ -151,7 +165,7 @@ def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closi
             return Closing(dossier.delivery, "planned", UNSURE, due_at=desk.clock() + SECOND, counts=False)
         return claims.closed_unsent(dossier.delivery, "skipped", outcome.reason)
     if isinstance(outcome, Deferred) and outcome.account:
-        desk.limiter.hold(dossier.delivery.channel, outcome.until)
+        desk.limiter.hold(compose.account(dossier), outcome.until)
     return outcomes.closing(
         dossier.delivery,
         outcome,

@@ -42,8 +42,7 @@ def closing(
     Args:
         ends_at: when the code ends; a later time to try again would come to nothing.
     """
-    if delivery.channel == "call":
-        ends_at = delivery.planned_at + LONGEST_LIFE_OF_A_CALL
+    ends_at = end_of(delivery, ends_at)
     match outcome:
         case Sent(ref, moved_to):
             return Closing(delivery, "sent", ref=ref, moved_to=moved_to)
@@ -59,6 +58,11 @@ def closing(
             if delivery.attempts >= policy.max_attempts:
                 return _final(delivery, "exhausted", why, history="failed")
             return _again(delivery, why, retry.next_due(now, delivery.attempts, jitter), ends_at, counts=True)
+
+
+def end_of(delivery: Claimed, code_ends_at: Instant | None) -> Instant | None:
+    """When a delivery is of no use any more: a call's own end, else that of its code."""
+    return delivery.planned_at + LONGEST_LIFE_OF_A_CALL if delivery.channel == "call" else code_ends_at
 
 
 def _final(delivery: Claimed, state: DeliveryState, why: str, **more: Any) -> Closing:
