@@ -8,6 +8,7 @@ from typing import Final
 import dramatiq
 import redis
 
+from promocast import metrics, progress
 from promocast.broker import WaitingBroker
 from promocast.jobs import IDS_PER_RING, RINGS
 from promocast.observe import log
@@ -30,12 +31,15 @@ class Bell:
                 )
                 self._broker.enqueue(message)
         except redis.RedisError as exc:
-            log.warning("ring_lost", queue=queue, rows=len(ids), error=type(exc).__name__)
+            progress.beat()
+            metrics.RINGS_LOST.labels(queue).inc()
+            log.warning("ring_lost", queue=queue, rows=len(ids), error=exc)
 
     def short(self, queue: str) -> bool:
         """Whether the queue has so little waiting that ringing again does no harm; no queue, no ringing."""
         try:
             return self._broker.backlog(queue) < SHORT
         except redis.RedisError as exc:
-            log.warning("queue_unavailable", queue=queue, error=type(exc).__name__)
+            progress.beat()
+            log.warning("queue_unavailable", queue=queue, error=exc)
             return False

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import redis
-from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.broker import Broker, Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.errors import ConnectionClosed, DecodeError, Retry
 from dramatiq.message import Message
-from dramatiq.middleware import Retries
+from dramatiq.middleware import Middleware, Retries
 
+from promocast import metrics
 from promocast.errors import ConfigError
+from promocast.progress import JOB_WITHIN, Progress, beat
 
 NAMESPACE: Final = "dramatiq"
 
@@ -48,13 +50,18 @@ def make_client(url: str) -> redis.Redis:
 
 
 class WaitingBroker(RedisBroker):
-    """A RedisBroker whose idle consumers wait for the next message. `unreadable` is given what no actor can take."""
+    """A RedisBroker whose idle consumers wait for the next message. `unreadable` is given what no actor can take.
+    Consumers, and actors at work, prove to `progress` that they are alive."""
 
-    def __init__(self, url: str, unreadable: Unreadable | None = None) -> None:
+    def __init__(self, url: str, unreadable: Unreadable | None = None, progress: Progress | None = None) -> None:
+        self.progress = Progress() if progress is None else progress
         super().__init__(  # type: ignore[no-untyped-call]
             client=make_client(url),
             namespace=NAMESPACE,
-            middleware=[Retries(max_retries=MOST_RETRIES, min_backoff=LEAST_BACKOFF, max_backoff=MOST_BACKOFF)],
+            middleware=[
+                Retries(max_retries=MOST_RETRIES, min_backoff=LEAST_BACKOFF, max_backoff=MOST_BACKOFF),
+                _Attended(self.progress),
+            ],
             maintenance_chance=MAINTENANCE_CHANCE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
         )
@@ -73,6 +80,31 @@ class WaitingBroker(RedisBroker):
         return int(self.client.llen(f"{self.namespace}:{queue}"))
 
 
+class _Attended(Middleware):
+    """Whoever runs an actor has to come round; and one that raised what nobody foresaw is counted."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def before_process_message(self, _broker: Broker, message: MessageProxy) -> None:
+        self._progress.begin(f"actor {message.actor_name}", JOB_WITHIN)
+
+    def after_process_message(
+        self,
+        _broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,  # noqa: ARG002 - Dramatiq hands it over by name
+        exception: BaseException | None = None,
+    ) -> None:
+        self._progress.end()
+        if exception is not None and not isinstance(exception, Retry):
+            metrics.ACTOR_FAILURES.labels(message.actor_name).inc()
+
+    def after_skip_message(self, _broker: Broker, _message: MessageProxy) -> None:
+        self._progress.end()
+
+
 class _WaitingConsumer(_RedisConsumer):
     """Between messages it blocks in `BLMOVE queue queue LEFT LEFT`: moving the first element onto its own place wakes
     us and leaves the message for Dramatiq's own fetch, which books it to this worker. A POST to popup takes 7 ms at
@@ -82,7 +114,13 @@ class _WaitingConsumer(_RedisConsumer):
     WAIT: Final = 1
     FULL: Final = 0.005
 
+    def __init__(self, broker: WaitingBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        # In the consumer's own thread, and again whenever it comes back after the queue was away.
+        broker.progress.begin(f"consumer of {queue_name}")
+
     def __next__(self) -> MessageProxy | None:
+        beat()
         try:
             if not self.message_cache:
                 self._fetch()

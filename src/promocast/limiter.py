@@ -64,7 +64,7 @@ class SharedLimiter:
             found = self._take(keys=[f"promocast:pace:{account}", _hold(account)], args=[wanted, interval, HORIZON])
         except redis.RedisError as exc:
             # Without the account's common clock nobody may send: two processes would send twice what is allowed.
-            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+            log.warning("limiter_unavailable", account=account, error=exc)
             return Grant(0, 0, 0, SECOND)
         granted, first, more = found
         return Grant(int(granted), max(0.0, float(first)), interval, float(more))
@@ -77,7 +77,7 @@ class SharedLimiter:
         try:
             self._client.set(_hold(account), "1", px=milliseconds)
         except redis.RedisError as exc:
-            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+            log.warning("limiter_unavailable", account=account, error=exc)
 
     def holds(self, accounts: Sequence[str]) -> list[int]:
         """For each account the milliseconds until it may be sent on again; 0: now."""
@@ -96,7 +96,7 @@ class SharedLimiter:
             keys = [f"promocast:turn:{account}:{address}" for address in addresses]
             return [int(wait) for wait in self._turns(keys=keys, args=[interval])]
         except redis.RedisError as exc:
-            log.warning("limiter_unavailable", account=account, error=type(exc).__name__)
+            log.warning("limiter_unavailable", account=account, error=exc)
             return [interval] * len(addresses)
 
     def close(self) -> None:

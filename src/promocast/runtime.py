@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Final, TypeVar
 
-from promocast import channels, valkey
+from promocast import channels, metrics, progress, valkey
 from promocast.bell import Bell
 from promocast.broker import WaitingBroker
 from promocast.channels.http import Http
@@ -24,6 +24,7 @@ from promocast.ledger import Ledger, inbox, migrate
 from promocast.limiter import SharedLimiter
 from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
+from promocast.progress import Progress
 from promocast.returns import Returns
 from promocast.settings import Settings, TelegramSettings
 
@@ -43,6 +44,7 @@ class Runtime:
         self.random = random_bytes
         self.jitter = random.SystemRandom().random
         self.stopping = threading.Event()
+        self.progress = Progress()
         self.versions = Versions()
         self.ledger = Ledger(settings.ledger_url, settings.ledger.pool_size)
         self.broker = self.new_broker()
@@ -52,7 +54,7 @@ class Runtime:
 
     def new_broker(self) -> WaitingBroker:
         """A broker on this installation's queue. Dramatiq wants one for each of its workers in a process."""
-        return WaitingBroker(valkey.queue_url(self.settings), self._keep_unreadable)
+        return WaitingBroker(valkey.queue_url(self.settings), self._keep_unreadable, self.progress)
 
     def desk(self) -> Desk:
         """Adapters on an event loop of their own, and all that delivering needs besides.
@@ -61,10 +63,10 @@ class Runtime:
             ConfigError: a channel's settings are refused by its adapter.
         """
         if self._outside is None:
-            self._outside = _Outside(self.settings, self.clock)
+            self._outside = _Outside(self.settings, self.clock, self.progress)
             self._watch = Watch(self.ledger, self.clock)
             self._watch.look()
-            threading.Thread(target=self._watch.keep_looking, args=(self.stopping,), name="watch", daemon=True).start()
+            threading.Thread(target=self._keep_looking, name="watch", daemon=True).start()
         return Desk(
             ledger=self.ledger,
             returns=self.returns,
@@ -109,7 +111,9 @@ class Runtime:
             try:
                 return work()
             except LedgerUnavailable as exc:
-                log.warning("ledger_unavailable", error=str(exc))
+                progress.beat()
+                metrics.LEDGER_WAITS.labels("actor").inc()
+                log.warning("ledger_unavailable", error=exc)
                 if self.stopping.wait(LEDGER_PAUSE):
                     raise
 
@@ -118,6 +122,10 @@ class Runtime:
             self._outside.close()
         self.broker.close()
         self.ledger.close()
+
+    def _keep_looking(self) -> None:
+        with self.progress.watched("watch"):
+            self._watch.keep_looking(self.stopping)
 
     def _keep_unreadable(self, queue: str, data: bytes) -> None:
         def keep() -> None:
@@ -130,11 +138,12 @@ class Runtime:
 class _Outside:
     """The event loop on which adapters send, with their shared transport, in a thread of its own."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, progress: Progress) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="adapters", daemon=True)
         self._thread.start()
         self._http, self.adapters = asyncio.run_coroutine_threadsafe(_open(settings, clock), self.loop).result()
+        self._turning = asyncio.run_coroutine_threadsafe(progress.keep_turning("adapters' event loop"), self.loop)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(timeout=5)
@@ -143,6 +152,7 @@ class _Outside:
         self.loop.close()
 
     async def _close(self) -> None:
+        self._turning.cancel()
         for adapter in self.adapters.values():
             await adapter.close()
         await self._http.close()

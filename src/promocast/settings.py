@@ -231,6 +231,11 @@ class VerificationSettings(Section):
     occurred_after: Duration = 5 * MINUTE
 
 
+class MetricsSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65535)
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
@@ -248,6 +253,7 @@ class Settings(Section):
     endpoints: dict[str, SignedPost] = {}
     verification: VerificationSettings = VerificationSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _paths_are_absolute(self) -> Settings:

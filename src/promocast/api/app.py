@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promocast import metrics
 from promocast.api import callbacks, codes, deposits, events, health, issue, players, problems, unsubscribe
 from promocast.runtime import Runtime
 
@@ -22,8 +29,46 @@ class JsonWhateverItIsCalled:
         await self._app(scope, receive, send)
 
 
+# What else a stranger may call a method is counted as one.
+METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD"})
+
+
+class Measured:
+    """Times every request by its route; never by its path, which may hold a code."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, started = 500, time.perf_counter()
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.REQUEST_SECONDS.labels(method, route, status).observe(time.perf_counter() - started)
+
+
 def create(runtime: Runtime) -> FastAPI:
     """The API over a runtime. Handlers are plain functions: they wait on the ledger in a thread pool."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        turning = asyncio.create_task(runtime.progress.keep_turning("event loop"))
+        yield
+        turning.cancel()
+        await turning
+
     app = FastAPI(
         title="promocast",
         summary="Issues promo codes, delivers them to players, and decides which deposit redeems which code.",
@@ -32,9 +77,11 @@ def create(runtime: Runtime) -> FastAPI:
         redoc_url=None,
         responses=problems.DESCRIBED,
         max_body_size=runtime.settings.api.max_body,
+        lifespan=lifespan,
     )
     app.state.runtime = runtime
     app.add_middleware(JsonWhateverItIsCalled)
+    app.add_middleware(Measured)
     problems.install(app)
     for resource in (issue, codes, events, deposits, players, callbacks, unsubscribe, health):
         app.include_router(resource.router)

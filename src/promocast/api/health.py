@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from promocast import jobs
 from promocast.api.access import Here
@@ -16,8 +17,11 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def alive() -> dict[str, Any]:
-    return {"alive": True}
+async def alive(runtime: Here) -> JSONResponse:
+    """200 if every loop of the process comes round. On the event loop itself, for the threads may all wait on a ledger
+    that is away."""
+    stuck = runtime.progress.stuck()
+    return JSONResponse({"alive": not stuck, "stuck": stuck}, 503 if stuck else 200)
 
 
 @router.get("/readyz")

@@ -12,10 +12,12 @@ from typing import Annotated, Literal
 import typer
 
 from promocast.cli import context
+from promocast.cli.watching import monitored
 from promocast.runtime import Runtime
 
 Kind = Literal["issue", "deliver", "verify"]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input ends.")]
+Listener = Annotated[int | None, typer.Option("--monitor", hidden=True, help="A listening socket's number.")]
 
 
 def up() -> None:
@@ -33,7 +35,7 @@ def up() -> None:
     raise SystemExit(supervisor.watch())
 
 
-def api(supervised: Supervised = False) -> None:
+def api(supervised: Supervised = False, monitor: Listener = None) -> None:
     """Run the HTTP API."""
     import gc
 
@@ -41,7 +43,7 @@ def api(supervised: Supervised = False) -> None:
 
     from promocast.api.app import create
 
-    with context.open_runtime("api") as runtime:
+    with context.open_runtime("api") as runtime, monitored(runtime, "api", monitor):
         config = uvicorn.Config(
             create(runtime),
             host=runtime.settings.api.host,
@@ -66,20 +68,22 @@ def api(supervised: Supervised = False) -> None:
 def worker(
     kind: Annotated[Kind | None, typer.Argument(help="Only this kind of work; all of it by default.")] = None,
     supervised: Supervised = False,
+    monitor: Listener = None,
 ) -> None:
     """Run a worker: issue, deliver or verify, or all three."""
     from promocast import workers
 
-    with context.open_runtime(f"worker-{kind or 'all'}") as runtime:
+    process = f"worker-{kind or 'all'}"
+    with context.open_runtime(process) as runtime, monitored(runtime, process, monitor):
         _stop_on_signals(runtime, supervised)
         workers.run(runtime, [kind] if kind else workers.KINDS)
 
 
-def sweeper(supervised: Supervised = False) -> None:
+def sweeper(supervised: Supervised = False, monitor: Listener = None) -> None:
     """Run the sweeper, which rings again for all that is due."""
     from promocast.workers import sweep
 
-    with context.open_runtime("sweeper") as runtime:
+    with context.open_runtime("sweeper") as runtime, monitored(runtime, "sweeper", monitor, book=True):
         _stop_on_signals(runtime, supervised)
         sweep.run(runtime)
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import httpx
 
 from promocast import valkey
 from promocast.cli import campaign_files
+from promocast.cli.watching import Household
 from promocast.errors import PromocastError
 from promocast.ledger import Ledger, migrate
 from promocast.model import system_clock
+from promocast.monitor import Persistent, Views, listen
 from promocast.observe import log
 from promocast.settings import Settings
 
@@ -27,6 +31,9 @@ READY_SECONDS: Final = 30
 LONGEST_PAUSE: Final = 30.0
 # A process that lived this long died of something new: its pauses start over.
 STEADY_SECONDS: Final = 60
+# How often the processes are asked whether they come round, and how often in a row one may fail to say so.
+ASK_EVERY: Final = 10.0
+MOST_SILENCES: Final = 6
 
 PROCESSES: Final = {
     "api": ["api"],
@@ -41,6 +48,10 @@ PROCESSES: Final = {
 class _Child:
     name: str
     command: list[str]
+    listener: socket.socket | None = (
+        None  # where it serves its metrics and health; ours, so that it outlives the process
+    )
+    silences: int = 0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0
     pause: float = 0.5
@@ -58,6 +69,7 @@ class Supervisor:
         self._children: list[_Child] = []
         self._environment = dict(os.environ)
         self._lock: IO[str] | None = None
+        self._monitor: Persistent | None = None
 
     @property
     def api_url(self) -> str:
@@ -83,25 +95,46 @@ class Supervisor:
                 self._launch(self._queue)
             self._prepare_ledger()
             base = [sys.executable, "-m", "promocast", *(["--config", str(self._config)] if self._config else [])]
-            self._children = [_Child(name, [*base, *words, "--supervised"]) for name, words in PROCESSES.items()]
+            self._children = [_child(name, [*base, *words, "--supervised"]) for name, words in PROCESSES.items()]
+            self._household = Household(
+                {child.name: child.listener.getsockname()[1] for child in self._children if child.listener}
+            )
             for child in self._children:
                 self._launch(child)
             self._wait_until_ready()
+            views = Views(self._household.metrics, self._household.health)
+            self._monitor = Persistent(self.settings.metrics.host, self.settings.metrics.port, views)
         except BaseException:
             self.stop()
             raise
 
     def watch(self) -> int:
-        """Restart what dies, with growing pauses, until told to stop; the exit status."""
+        """Restart what dies, with growing pauses, and end what hangs, until told to stop; the exit status."""
+        threading.Thread(target=self._keep_asking, name="liveness", daemon=True).start()
         while not self.stopping.wait(0.1):
             for child in [*([self._queue] if self._queue else []), *self._children]:
                 self._tend(child)
         self.stop()
         return 0
 
+    def _keep_asking(self) -> None:
+        while not self.stopping.wait(ASK_EVERY):
+            self.end_stuck(self._household.health()["processes"])
+
+    def end_stuck(self, health: Mapping[str, Any]) -> None:
+        """Kill those that have said for too long that they hang, or have said nothing: `watch` starts them again."""
+        for child in self._children:
+            child.silences = 0 if health[child.name]["alive"] else child.silences + 1
+            if child.silences >= MOST_SILENCES and child.process is not None:
+                log.error("process_stuck", name=child.name, stuck=sorted(health[child.name]["stuck"]))
+                child.process.kill()
+                child.silences = 0
+
     def stop(self) -> None:
         """Processes first, the queue last, so that what they give back has somewhere to go."""
         self.stopping.set()
+        if self._monitor is not None:
+            self._monitor.close()
         deadline = time.monotonic() + STOP_SECONDS
         self._end(self._children, deadline)
         self._end([self._queue] if self._queue else [], deadline)
@@ -128,8 +161,10 @@ class Supervisor:
 
     def _launch(self, child: _Child) -> None:
         is_queue = child is self._queue
+        listener = child.listener and child.listener.fileno()
         child.process = subprocess.Popen(  # noqa: S603 - our own program, or the server of the embedded queue
-            child.command,
+            [*child.command, *(["--monitor", str(listener)] if listener else [])],
+            pass_fds=[listener] if listener else [],
             stdin=subprocess.DEVNULL if is_queue else subprocess.PIPE,
             stdout=subprocess.DEVNULL if is_queue else None,
             env=self._environment,
@@ -187,6 +222,10 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
             _close_input(child)
+
+
+def _child(name: str, command: list[str]) -> _Child:
+    return _Child(name, command, listen("127.0.0.1", 0))
 
 
 def _close_input(child: _Child) -> None:

@@ -66,6 +66,7 @@ class World:
             "": {"data_dir": str(folder / "data")},
             "api": {"port": api_port},
             "queue": {"port": free_port()},
+            "metrics": {"port": free_port()},
             # Short, so that the deposit that quotes an unknown code need not be waited for.
             "verification": {"grace": "2s"},
             "log": {"level": "warning"},

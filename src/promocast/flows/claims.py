@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from promocast import retry
+from promocast import metrics, retry
 from promocast.flows import aftermath, compose, outcomes
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
@@ -86,6 +86,7 @@ def claim(
     dossiers = _dossiers(desk, conn, claimed)
     withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
     skipped = [closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
+    metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
     skipped += _out_of_turn(desk, policy, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
     planned = record(desk, conn, skipped, now)
     return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned

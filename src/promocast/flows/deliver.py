@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from promocast import gate
+from promocast import gate, metrics, progress
 from promocast.errors import LedgerUnavailable, Withheld
 from promocast.flows import Grant, claims, compose, outcomes, rules
 from promocast.flows.compose import Dossier
@@ -49,10 +49,13 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
     waiting, flight = deque(_due(desk, policy, ids)), _Flight()
     closings: list[Closing] = []
     while waiting or flight.open or closings:
+        progress.beat()
         if desk.stopping.is_set():
             waiting.clear()
         free = min(policy.slots - len(flight.open), len(waiting))
         grant = desk.limiter.take(channel, free, policy.rate) if free else NOTHING_ASKED
+        if free and not grant.count:
+            metrics.LIMITER_WAITS.labels(channel).inc()
         dossiers = _turn(desk, channel, closings, [waiting.popleft() for _ in range(grant.count)])
         dossiers, closings = _not_on_hold(desk, channel, dossiers)
         for place, dossier in enumerate(dossiers):
@@ -87,8 +90,10 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
                 now = desk.clock()
                 planned = claims.record(desk, conn, closings, now)
                 dossiers, more = claims.claim(desk, conn, channel, ids, now)
-        except LedgerUnavailable:
-            log.warning("ledger_unavailable", channel=channel, unrecorded=len(closings))
+        except LedgerUnavailable as exc:
+            progress.beat()
+            metrics.LEDGER_WAITS.labels("deliver").inc()
+            log.warning("ledger_unavailable", channel=channel, unrecorded=len(closings), error=exc)
             if desk.stopping.wait(LEDGER_PAUSE):
                 raise
         else:
@@ -114,11 +119,13 @@ def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[lis
 def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], delay: float) -> None:
     made = compose.message(dossier, desk.returns)
     if isinstance(made, Rejected):
+        metrics.SENDS.labels(dossier.delivery.channel, "rejected").inc()
         closings.append(_closing(desk, dossier, made))
         return
     adapter, message = made
     channel = desk.adapters.get(adapter)
     if channel is None or (adapter == "call" and message.address not in desk.endpoints):
+        metrics.SENDS.labels(dossier.delivery.channel, "withheld").inc()
         closings.append(claims.closed_unsent(dossier.delivery, "skipped", "not_configured"))
         return
     flight.launch(desk.loop, dossier, _send(desk, flight, dossier.delivery.id, channel, message, delay))
@@ -135,12 +142,15 @@ async def _send(
             desk.watch.check(message.player_id, message.channel, desk.clock())
         flight.begun.add(delivery_id)
 
+    async def send() -> Outcome:
+        if not getattr(channel, "asks_gate", False):
+            ask()  # an adapter that does not ask by itself is taken to write as soon as it is called
+        return await channel.send(message)
+
     if delay > 0:
         await asyncio.sleep(delay)
-    if not getattr(channel, "asks_gate", False):
-        ask()  # an adapter that does not ask by itself is taken to write as soon as it is called
     gate.CHECK.set(ask)
-    return await channel.send(message)
+    return await metrics.measured(message.channel, send())
 
 
 def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
@@ -217,5 +227,5 @@ def _outcome_of(future: Future[Outcome]) -> Outcome | Withheld:
         return error
     if error is None:
         return future.result()
-    log.error("adapter_raised", error=type(error).__name__)
+    log.error("adapter_raised", error=error)
     return Failed(f"raised {type(error).__name__}", maybe_sent=True)

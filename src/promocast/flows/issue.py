@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from promocast import jobs
+from promocast import jobs, metrics
 from promocast.campaign import journey, label_tags
 from promocast.campaign.journey import Cause
 from promocast.errors import Conflict, InputError, UnknownCampaign
@@ -144,6 +144,7 @@ def issue_part(
         if issued:
             events.append(conn, Event("code.issued", now, part.campaign_id, subjects=sorted(issued)))
         requests.mark_issued(conn, part.id, refused, now)
+    metrics.CODES_ISSUED.labels(part.campaign_id).inc(len(issued))
     rules.ring_due(ring, planned, now)
     waiting.wake_for(ledger, [new.folded for new in issued.values()], now, ring)
     return len(issued)

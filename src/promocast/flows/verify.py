@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from promocast import metrics
 from promocast.campaign import deposit as deposits_rules
 from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
@@ -87,6 +88,8 @@ def judge(
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
+    for verdict in verdicts.values():
+        metrics.DEPOSITS_JUDGED.labels(verdict["result"], verdict.get("reason") or "").inc()
     rules.ring_due(ring, bench.planned, bench.now)
     unknown = {fold(believed[i].promo_code or "") for i, v in verdicts.items() if v.get("result") == "waiting"}
     waiting.look_for(ledger, sorted(unknown), bench.now, ring)

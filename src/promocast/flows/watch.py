@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+from promocast import metrics, progress
 from promocast.errors import LedgerUnavailable, Withheld
 from promocast.ledger import Ledger, players
 from promocast.ledger.players import Player
@@ -61,7 +62,9 @@ class Watch:
     def keep_looking(self, stopping: threading.Event) -> None:
         """Look again and again until `stopping` is set; runs in a thread of its own."""
         while not stopping.wait(EVERY):
+            progress.beat()
             try:
                 self.look()
             except LedgerUnavailable as exc:
-                log.warning("gate_cannot_look", error=str(exc))
+                metrics.LEDGER_WAITS.labels("watch").inc()
+                log.warning("gate_cannot_look", error=exc)
