@@ -43,7 +43,7 @@ def no_queue() -> QueueSettings:
 def test_ready_if_ledger_and_queue_answer(api: Api) -> None:
     stranger = api.stranger()
 
-    assert stranger.get("/healthz").json() == {"alive": True}
+    assert stranger.get("/healthz").json() == {"alive": True, "stuck": {}}
     assert stranger.get("/readyz").status_code == 200
     assert stranger.get("/readyz").json() == {"ready": True}
 

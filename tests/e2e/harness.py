@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
 
+from promocast.cli.supervisor import PROCESSES
 from promocast.demo.world import World, free_port
 from promocast.ledger import Ledger
 from promocast.loading import load
@@ -44,6 +46,7 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.settings.api.port}"
         self.log = config.parent / "up.log"
         self.process: subprocess.Popen[str] | None = None
+        self.keys: list[str] = []
 
     def start(self) -> None:
         """Returns when `up` has printed its address."""
@@ -71,18 +74,37 @@ class Installation:
         return time.monotonic() - started
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Another promocast command on the same configuration."""
+        """Another promocast command on the same configuration. What it logs is kept with the logs."""
         command = [sys.executable, "-m", "promocast", "--config", str(self.config), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False, timeout=110)
+        with self.log.with_name("commands.log").open("a") as log:
+            log.write(done.stderr)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
     def client(self, scopes: str = "admin") -> httpx.Client:
         key = json.loads(self.run("keys", "create", "--scopes", scopes, "--json").stdout)["key"]
+        self.keys.append(key)
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
 
+    @contextmanager
+    def beside(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One more process of ours next to those of `up`, as ("worker", "deliver"); ended at the end."""
+        command = [sys.executable, "-m", "promocast", "--config", str(self.config), *words]
+        with self.log.with_name(f"{'-'.join(words)}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=self.environment)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(15)
+
+    def pids(self) -> dict[tuple[str, ...], int | None]:
+        """{the words of each process of `up`: its id}"""
+        return {tuple(words): self.pid_of(*words) for words in PROCESSES.values()}
+
     def pid_of(self, *words: str) -> int | None:
-        """The process of ours whose command line ends in `words` (before the supervisor's own flag)."""
+        """The process of `up` that does what `words` say."""
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -90,9 +112,9 @@ class Installation:
                 command = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if (
-                str(self.config) in command
-                and tuple(command[command.index(str(self.config)) + 1 :][: len(words)]) == words
+            expected = (*words, "--supervised")
+            if str(self.config) in command and expected == tuple(
+                command[command.index(str(self.config)) + 1 :][: len(expected)]
             ):
                 return int(entry.name)
         return None
@@ -137,13 +159,21 @@ def world() -> Iterator[World]:
 
 @contextmanager
 def installed(
-    made: World, folder: Path, environment: Mapping[str, str] | None = None, *, public: bool = False
+    made: World,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    campaigns: Sequence[Path] = (),
+    *,
+    public: bool = False,
 ) -> Iterator[Installation]:
-    """promocast, up, configured for that world, and if `public` with an address for what comes back; stopped at the
-    end."""
+    """promocast, up, configured for that world, with campaigns beside the demo's, and if `public` with an address for
+    what comes back; stopped at the end."""
     port = free_port()
+    config = made.write_config(folder, port)
+    for campaign in campaigns:
+        shutil.copy(campaign, config.parent / "campaigns")
     address = {"PROMOCAST_API__PUBLIC_URL": f"http://127.0.0.1:{port}"} if public else {}
-    installation = Installation(made.write_config(folder, port), {**address, **(environment or {})})
+    installation = Installation(config, {**address, **(environment or {})})
     installation.start()
     try:
         yield installation

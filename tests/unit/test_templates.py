@@ -262,7 +262,10 @@ def test_a_campaign_that_names_only_what_it_has_is_without_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{{ user.name }}", "{{ user }} is nothing that a template has; it has campaign, event, label, message, player"),
+        (
+            "{{ user.name }}",
+            "{{ user }} is nothing that a template has; it has campaign, event, label, message, player",
+        ),
         ("{% if secrets.key %}x{% endif %}", "{{ secrets }} is nothing that a template has"),
         ("{{ label.promo }}", "there is no label tag 'promo'"),
         ("{{ label['promo'] }}", "there is no label tag 'promo'"),

@@ -36,6 +36,7 @@ class Fault(Enum):
 
     HANG = "take the request and never answer"
     DROP = "take the request, then reset the connection"
+    LOSE_ANSWER = "do all that was asked, then reset the connection instead of answering"
 
 
 # None: answer as the provider would.
@@ -101,11 +102,13 @@ class HttpStandin:
         reply = self.script(received) if self.script else None
         if reply is None:
             reply = await self.answer(received)
+        elif reply is Fault.LOSE_ANSWER:
+            await self.answer(received)
         if reply is Fault.HANG:
             await asyncio.Event().wait()
-        if reply is Fault.DROP:
+        if reply in (Fault.DROP, Fault.LOSE_ANSWER):
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
-        assert isinstance(reply, Reply)  # noqa: S101 - the two faults were handled above
+        assert isinstance(reply, Reply)  # noqa: S101 - the faults were handled above
         return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))

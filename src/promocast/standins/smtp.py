@@ -162,7 +162,7 @@ class Session(SMTP):
         reply = script(phase, argument) if script else None
         if isinstance(reply, Awaitable):
             reply = await reply
-        if reply is Fault.DROP:
+        if reply in (Fault.DROP, Fault.LOSE_ANSWER):
             self.hang_up()
         if isinstance(reply, Fault):
             await asyncio.Event().wait()

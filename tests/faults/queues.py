@@ -1,0 +1,81 @@
+"""A Valkey of the test's own, as an operator brings one: it can be looked into, flushed, stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from promocast import valkey
+from promocast.broker import NAMESPACE
+from promocast.demo.world import free_port
+from promocast.settings import QueueSettings, Settings
+
+
+class Queue:
+    """`url` is what promocast is given. Its log, as it is, is the server's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._settings = Settings(data_dir=folder, queue=QueueSettings(port=free_port()))
+        self._command = valkey.prepare(self._settings, os.urandom)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = valkey.queue_url(self._settings)
+        self.client = redis.Redis.from_url(self.url)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        valkey.wait_until_ready(self._settings, self._process)
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(20)
+        self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It keeps its connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.client.close()
+        if self._process is not None:
+            self.stop()
+
+    def booked(self) -> dict[str, int]:
+        """{worker and queue: how many messages it holds, fetched and not acknowledged}"""
+        keys = self.client.keys(f"{NAMESPACE}:__acks__.*")
+        assert isinstance(keys, list)
+        return {key.decode(): int(self.client.scard(key)) for key in keys}
+
+
+@contextmanager
+def queue(folder: Path) -> Iterator[Queue]:
+    made = Queue(folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def enqueue(url: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Issue jobs, as any Dramatiq producer sends them."""
+    broker = RedisBroker(url=url)  # type: ignore[no-untyped-call]
+    for one in jobs:
+        args = ({"version": 1, **one},)
+        broker.enqueue(dramatiq.Message(queue_name="issue", actor_name="issue_codes", args=args, kwargs={}, options={}))
+    broker.close()
