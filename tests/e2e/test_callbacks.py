@@ -33,7 +33,7 @@ def test_providers_settle_what_they_took_and_players_get_out(world: World, tmp_p
         "PROMOCAST_CHANNELS__EMAIL__CALLBACK_SECRET": "bounce-secret",
     }
     with installed(world, tmp_path, told, public=True) as up, up.client() as client:
-        issue(client, "r-1", recipients(world, 0, 2))
+        issue(client, "r-1", recipients(world, 0, 2), "demo")
         eventually("both SMS delivered", lambda: states(up, "sms") == ["delivered", "delivered"])
         eventually("both mails", lambda: len(world.mail.messages) == 2 and states(up, "email") == ["sent", "sent"])
 
@@ -55,7 +55,7 @@ def test_providers_settle_what_they_took_and_players_get_out(world: World, tmp_p
         with up.ledger() as ledger, ledger.read() as conn:
             assert list(players.by_ids(conn, ["p0", "p1"])["p0"].opt_outs) == ["email"]
 
-        issue(client, "r-2", recipients(world, 0, 2))
+        issue(client, "r-2", recipients(world, 0, 2), "demo")
         eventually("the second codes by popup", lambda: len(world.site.popups) == 4)
         eventually("every SMS settled", lambda: states(up, "sms")[2:] == ["delivered", "rejected"])
         eventually("no further mail", lambda: states(up, "email")[2:] == ["skipped", "rejected"])

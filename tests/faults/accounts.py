@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from sqlalchemy import Connection, Row, select
@@ -70,7 +70,7 @@ def received(world: World) -> dict[str, Counter[str]]:
 def arrived(world: World) -> int:
     """How many messages the providers have taken so far."""
     taken = (world.site.popups, world.mail.messages, world.fcm.messages, world.telegram.messages, world.twilio.messages)
-    return sum(map(len, taken)) + len(world.crm.bodies)
+    return sum(len(each) for each in taken) + len(world.crm.bodies)
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ def reckon(world: World, ledger: Ledger, players: int, *, campaign: str = CAMPAI
     return account
 
 
-def planned(conn: Connection, campaign: str = CAMPAIGN) -> list[Row[Any]]:
+def planned(conn: Connection, campaign: str = CAMPAIGN) -> list[Row[*tuple[Any, ...]]]:
     """The deliveries that the issue of a code has caused, with the codes."""
     found = (
         select(codes.c.code, deliveries.c.id, deliveries.c.channel, deliveries.c.state, deliveries.c.unknowns)
@@ -131,7 +131,7 @@ def planned(conn: Connection, campaign: str = CAMPAIGN) -> list[Row[Any]]:
     return list(conn.execute(found).all())
 
 
-def _judge(account: Account, row: Row[Any], count: int) -> None:
+def _judge(account: Account, row: Row[*tuple[Any, ...]], count: int) -> None:
     account.sent += row.state == "sent"
     account.unknown += row.state == "unknown"
     account.repeated += max(0, count - 1)
@@ -159,7 +159,7 @@ class Load:
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -35,9 +35,8 @@ def search(up: Installation, world: World, more_logs: Iterable[Path] = ()) -> No
     known["secret"] |= set(_secrets(up, world))
     files = [*sorted(up.log.parent.glob("*.log")), *more_logs]
     found = [f"{file.name}: {kind}" for file in files for kind in kinds_in(file.read_text(errors="replace"), known)]
-    print(
-        f"{len(files)} logs searched for {', '.join(f'{len(v)} of kind {k}' for k, v in known.items())}: {len(found)} found"
-    )
+    kinds = ", ".join(f"{len(values)} of kind {kind}" for kind, values in known.items())
+    print(f"{len(files)} logs searched for {kinds}: {len(found)} found")
     assert found == []
 
 
