@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from promocast import valkey
+from promocast.demo.world import free_port
 from promocast.ledger import Ledger, migrate, schema
 from promocast.model import Instant, parse_rfc3339
+from promocast.settings import QueueSettings, Settings
 from tests import postgres
 
 NOW: Instant = parse_rfc3339("2026-11-24T10:00:00Z")
@@ -63,6 +67,19 @@ def postgres_url() -> Iterator[str]:
         if os.environ.get("CI") == "true":
             pytest.fail(f"PostgreSQL is missing: {exc}")
         pytest.skip(f"PostgreSQL is missing: {exc}")
+
+
+@pytest.fixture(scope="session")
+def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey of the tests' own."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("queue"), queue=QueueSettings(port=free_port()))
+    process = subprocess.Popen(valkey.prepare(settings, os.urandom), stdout=subprocess.DEVNULL)
+    try:
+        valkey.wait_until_ready(settings, process)
+        yield valkey.queue_url(settings)
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -24,6 +24,11 @@ from dataclasses import dataclass
 class PromocastError(Exception):
     """The root. `str()` of it is written for the person who has to act."""
 
+    def for_log(self) -> str:
+        """What a log may say of it. Nothing, but where every word is known to be ours: an error may quote what it was
+        given, or what the operator wrote."""
+        return ""
+
 
 class ConfigError(PromocastError):
     """The configuration is wrong; nothing was started."""
@@ -56,6 +61,9 @@ class InputError(PromocastError):
         self.faults = faults or []
         super().__init__(detail)
 
+    def for_log(self) -> str:
+        return self.reason
+
 
 class UnknownCampaign(InputError):
     """No campaign of that id was ever applied."""
@@ -75,7 +83,10 @@ class NotFound(InputError):
 
 
 class LedgerError(PromocastError):
-    """The ledger refuses: wrong schema, or an invariant does not hold."""
+    """The ledger refuses: wrong schema, or an invariant does not hold. Names rows by their ids, and quotes nothing."""
+
+    def for_log(self) -> str:
+        return str(self)
 
 
 class LedgerUnavailable(LedgerError):
@@ -89,9 +100,15 @@ class Withheld(PromocastError):
         self.reason = reason
         super().__init__(reason)
 
+    def for_log(self) -> str:
+        return self.reason
+
 
 class QueueUnavailable(PromocastError):
     """The queue does not answer. Nothing is lost: the sweeper rings again for all that is due."""
+
+    def for_log(self) -> str:
+        return str(self)
 
 
 class TransportError(PromocastError):
@@ -100,6 +117,9 @@ class TransportError(PromocastError):
     def __init__(self, cause: str) -> None:
         self.cause = cause
         super().__init__(cause)
+
+    def for_log(self) -> str:
+        return self.cause
 
 
 class NotSent(TransportError):

@@ -1,22 +1,27 @@
 """Logging: structured, and without anything that identifies a player or spends money.
 
-Lines carry event words, counts, ids of ours and provider codes. Nothing is masked after the fact where it can be left
-out from the start; what libraries log is held to the levels at which they say nothing of a message's content.
+Lines carry event words, counts, ids of ours and provider codes. What could be left out is left out where the line is
+written; what must be left out is left out by `masking.py`, through which every line of every library passes. Libraries
+are held to levels at which they have something to say to an operator.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Final
+import threading
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TextIO
 
 import structlog
 
+from promocast import masking
 from promocast.settings import LogSettings
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("promocast")
 
-# Below these levels they log URLs with tokens in them, SQL with its parameters, or arguments of jobs.
 _QUIET: Final = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
@@ -36,7 +41,7 @@ _QUIET: Final = {
 
 
 def configure(settings: LogSettings, process: str) -> None:
-    """Set up logging for this process: JSON lines, or readable ones on a terminal."""
+    """Set up logging for this process: JSON lines, or readable ones on a terminal. What nobody catches is told."""
     level = getattr(logging, settings.level.upper())
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
@@ -51,18 +56,42 @@ def configure(settings: LogSettings, process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
-            ],
+            processors=[masking.mask, renderer],
+            use_get_message=False,  # arguments are not even put into their template
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(level, least))
     structlog.contextvars.bind_contextvars(process=process)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    warnings.showwarning = _warned
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """The standard library would print the line's arguments."""
+        error = sys.exception()
+        self.stream.write(f"a log line was lost: {type(error).__name__}\n")
+
+
+def _uncaught(_kind: type[BaseException], error: BaseException | None, _traceback: TracebackType | None = None) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        log.critical("uncaught_exception", exc_info=error)
+
+
+def _warned(
+    message: Warning | str,  # noqa: ARG001 - it may quote a value
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    log.warning("python_warning", category=category, where=Path(filename), line=lineno)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,11 +19,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 
-from promocast import jobs, valkey
+from promocast import jobs
 from promocast.api.app import create
 from promocast.broker import make_client
 from promocast.campaign import document
-from promocast.demo.world import free_port
 from promocast.flows import issue, verify
 from promocast.ledger import Ledger, campaigns, deposits, inbox, keys, migrate, requests, schema
 from promocast.ledger.inbox import Entry
@@ -182,18 +180,6 @@ def _no_files(path: PurePosixPath) -> str:
 def portal() -> Iterator[BlockingPortal]:
     with start_blocking_portal("asyncio") as started:
         yield started
-
-
-@pytest.fixture(scope="session")
-def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("queue"), queue=QueueSettings(port=free_port()))
-    process = subprocess.Popen(valkey.prepare(settings, os.urandom), stdout=subprocess.DEVNULL)
-    try:
-        valkey.wait_until_ready(settings, process)
-        yield valkey.queue_url(settings)
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from rich.text import Text
 
 from promocast import cli
@@ -22,6 +20,7 @@ from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, codes, deposits, migrate, requests
 from promocast.loading import load
 from promocast.model import system_clock
+from tests.logs import as_they_were
 
 CAMPAIGN = """\
 id = "welcome"
@@ -150,13 +149,5 @@ def promocast(bare: Installation) -> Installation:
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """Commands set up logging for their process, which here goes on without them."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in root.manager.loggerDict}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in root.manager.loggerDict:
-        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    with as_they_were():
+        yield

@@ -191,7 +191,7 @@ class Supervisor:
             try:
                 self._launch(child)
             except PromocastError as exc:
-                log.error("process_did_not_start", name=child.name, error=str(exc))
+                log.error("process_did_not_start", name=child.name, error=exc)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -43,6 +43,7 @@ class Ledger:
                 poolclass=QueuePool,
                 pool_size=pool_size,
                 max_overflow=20,
+                hide_parameters=True,
                 pool_pre_ping=not url.startswith("sqlite"),
             )
         except (ArgumentError, ImportError) as exc:
@@ -100,7 +101,9 @@ class Ledger:
             if exc.connection_invalidated:
                 raise LedgerUnavailable("The ledger closed the connection.") from exc
             if type(exc) is DatabaseError:
-                raise LedgerError(f"The ledger cannot be read: {exc.orig}") from exc
+                # SQLite's words are about the file; PostgreSQL's may quote a row.
+                words = exc.orig if self.dialect == "sqlite" else type(exc.orig).__name__
+                raise LedgerError(f"The ledger cannot be read: {words}") from exc
             raise
 
 
