@@ -59,7 +59,7 @@ class Queue:
         """{worker and queue: how many messages it holds, fetched and not acknowledged}"""
         keys = self.client.keys(f"{NAMESPACE}:__acks__.*")
         assert isinstance(keys, list)
-        return {key.decode(): int(self.client.scard(key)) for key in keys}
+        return {os.fsdecode(key): int(self.client.scard(key)) for key in keys}
 
 
 @contextmanager

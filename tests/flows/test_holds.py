@@ -12,13 +12,10 @@ from promocast.channels.outbox import Outbox
 from promocast.flows.deliver import deliver
 from promocast.limiter import SharedLimiter
 from promocast.model import HOUR, MINUTE, SECOND, Deferred, Message, Outcome, PushSubscription, Sent, system_clock
-from tests.api.conftest import queue_url
 from tests.conftest import StoppedClock
 from tests.flows.conftest import CAMPAIGN, Bench, job_for
 from tests.flows.desk import Unlimited, delivery, desk_of, planned, running_loop
 from tests.flows.test_deliver import shown_by
-
-__all__ = ["queue_url"]
 
 PUSH_ONLY = CAMPAIGN.replace('send = ["popup", "email"]\nwhen_shown = "CODE_IS_SHOWN"', 'send = ["push"]')
 BONUS_TOO = CAMPAIGN + '\n[[journey]]\non = "client_action"\naction = "CODE_IS_SHOWN"\ncall = "bonus-engine"\n'

@@ -53,7 +53,7 @@ def hear(runtime: Here, channel: str, callback: Whole) -> None:
         log.warning("callback_unproven", channel=channel)
         raise HTTPException(403, "Nothing proves that this comes from the provider.") from None
     except Unreadable as exc:
-        log.warning("callback_unreadable", channel=channel, why=exc.why)
+        log.warning("callback_unreadable", channel=channel, reason=exc.why)
         with runtime.ledger.begin() as conn:
             inbox.put(conn, "callback", "unreadable_callback", f"{channel}: {exc.why}", callback.body, runtime.clock())
         return
