@@ -13,8 +13,9 @@ COPY --from=build /install /usr/local
 COPY config /etc/promocast
 ENV PROMOCAST_CONFIG=/etc/promocast/promocast.toml \
     PROMOCAST_DATA_DIR=/var/lib/promocast/data \
-    PROMOCAST_API__HOST=0.0.0.0
+    PROMOCAST_API__HOST=0.0.0.0 \
+    PROMOCAST_METRICS__HOST=0.0.0.0
 USER promocast
 WORKDIR /var/lib/promocast
-EXPOSE 8080
+EXPOSE 8080 9464
 CMD ["promocast", "api"]

@@ -87,7 +87,7 @@ class SharedLimiter:
                     pipeline.pttl(_hold(account))
                 return [max(0, int(left)) for left in pipeline.execute()]
         except redis.RedisError as exc:
-            log.warning("limiter_unavailable", error=type(exc).__name__)
+            log.warning("limiter_unavailable", error=exc)
             return [SECOND] * len(accounts)
 
     def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:

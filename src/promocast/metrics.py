@@ -83,6 +83,12 @@ DEPOSITS_JUDGED: Final = Counter(
     ["result", "reason"],
     registry=REGISTRY,
 )
+CALLBACKS: Final = Counter(
+    "promocast_callbacks",
+    "What providers told later: heard, unproven (refused) or unreadable (kept in the inbox).",
+    ["channel", "result"],
+    registry=REGISTRY,
+)
 SWEPT: Final = Counter(
     "promocast_swept",
     "What the sweeper ended: leases whose sender did not report, unknown deliveries given up, codes expired.",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
-from promocast import callbacks
+from promocast import callbacks, metrics
 from promocast.api.access import Here
 from promocast.callbacks import Callback, Unproven, Unreadable
 from promocast.flows import settle
@@ -50,11 +50,14 @@ def hear(runtime: Here, channel: str, callback: Whole) -> None:
     try:
         told = reader.read(callback)
     except Unproven:
+        metrics.CALLBACKS.labels(channel, "unproven").inc()
         log.warning("callback_unproven", channel=channel)
         raise HTTPException(403, "Nothing proves that this comes from the provider.") from None
     except Unreadable as exc:
+        metrics.CALLBACKS.labels(channel, "unreadable").inc()
         log.warning("callback_unreadable", channel=channel, reason=exc.why)
         with runtime.ledger.begin() as conn:
             inbox.put(conn, "callback", "unreadable_callback", f"{channel}: {exc.why}", callback.body, runtime.clock())
         return
     settle.settle(runtime.settling, channel, told, runtime.clock())
+    metrics.CALLBACKS.labels(channel, "heard").inc()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, run
+from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, run, status
 from promocast.cli.demo import demo
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ app.command()(run.api)
 app.command()(run.worker)
 app.command()(run.sweeper)
 app.command()(issue.issue)
-app.command()(operate.status)
+app.command()(status.status)
 app.command()(operate.doctor)
 app.command("stop-all")(halting.stop_all)
 app.command("resume-all")(halting.resume_all)

@@ -1,92 +1,25 @@
-"""What the operator on call asks: status, doctor, the inbox, and the keys."""
+"""What the operator asks and does: the doctor, the inbox, and the keys."""
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Final
 
-import redis
 import typer
-from rich.live import Live
 from rich.table import Table
 
-from promocast import jobs
-from promocast.broker import NAMESPACE, make_client
 from promocast.cli import context
 from promocast.cli.diagnosis import diagnose
-from promocast.errors import ConfigError, InputError, NotFound, PromocastError
+from promocast.errors import InputError, NotFound, PromocastError
 from promocast.flows.replay import replay as replay_entry
 from promocast.flows.versions import Versions
-from promocast.ledger import Ledger, channels, deliveries, deposits, inbox, keys
+from promocast.ledger import Ledger, inbox, keys
 from promocast.model import DAY, parse_duration, rfc3339
-from promocast.settings import Settings
-from promocast.valkey import queue_url
 
 inbox_app = typer.Typer(help="Work that was refused or could not be read.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys for the HTTP API.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-WATCH_EVERY: Final = 2.0
 LONGEST_LIFE: Final = 3_653 * DAY
-
-
-def status(
-    as_json: Json = False, watch: Annotated[bool, typer.Option(help="Look again every two seconds.")] = False
-) -> None:
-    """Queue, ledger and channels at a glance."""
-    settings = context.settings()
-    with context.open_ledger(settings) as ledger:
-        if as_json:
-            context.print_json(_status(settings, ledger))
-        elif not watch:
-            context.out.print(_tables(_status(settings, ledger)))
-        else:
-            with Live(_tables(_status(settings, ledger)), console=context.out, screen=True) as live:
-                while True:
-                    time.sleep(WATCH_EVERY)
-                    live.update(_tables(_status(settings, ledger)))
-
-
-def _status(settings: Settings, ledger: Ledger) -> dict[str, Any]:
-    with ledger.read() as conn:
-        found = {
-            "ledger": ledger.dialect,
-            "channels": deliveries.counts(conn),
-            "unsent": deliveries.unsent(conn, context.clock()),
-            "deposits": deposits.results(conn),
-            "inbox": inbox.counts(conn),
-            "paused": sorted(s.name for s in channels.states(conn).values() if s.paused_at is not None),
-            "halted": {s.name: s.reason for s in channels.states(conn).values() if s.halted_at is not None},
-        }
-    return {"api": f"http://{settings.api.host}:{settings.api.port}", "queue": _queue(settings), **found}
-
-
-def _queue(settings: Settings) -> dict[str, Any]:
-    """The address with its password: whoever may read the data folder may enqueue."""
-    try:
-        url = queue_url(settings)
-        client = make_client(url)
-        waiting = {name: int(client.llen(f"{NAMESPACE}:{name}")) for name in jobs.QUEUES}
-    except ConfigError as exc:
-        return {"url": None, "error": str(exc)}
-    except redis.RedisError as exc:
-        return {"url": url, "error": f"does not answer ({type(exc).__name__})"}
-    return {"url": url, "waiting": waiting}
-
-
-def _tables(found: dict[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 3))
-    queue = found["queue"]
-    waiting = queue.get("error") or ", ".join(f"{n} {name}" for name, n in queue["waiting"].items() if n) or "nothing"
-    grid.add_row("queue", waiting)
-    grid.add_row("ledger", f"{found['ledger']}; {found['unsent']} due and not sent")
-    for channel, states in sorted(found["channels"].items()):
-        grid.add_row(channel, ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
-    grid.add_row(
-        "deposits", ", ".join(f"{count} {name}" for name, count in sorted(found["deposits"].items())) or "none"
-    )
-    grid.add_row("inbox", ", ".join(f"{count} {kind}" for kind, count in sorted(found["inbox"].items())) or "empty")
-    return grid
 
 
 def doctor(as_json: Json = False) -> None:

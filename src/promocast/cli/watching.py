@@ -20,10 +20,10 @@ from promocast.settings import MetricsSettings
 PATIENCE: Final = 3
 
 
-def health_of(runtime: Runtime) -> dict[str, Any]:
+def health_of(runtime: Runtime, process: str) -> dict[str, Any]:
     """What /healthz answers of a process: `stuck` has the loops that have not come round, and for how many seconds."""
     stuck = runtime.progress.stuck()
-    return {"alive": not stuck, "stuck": stuck}
+    return {"alive": not stuck, "process": process, "stuck": stuck}
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def monitored(runtime: Runtime, process: str, listener: int | None, *, book: boo
     """Serve a process's metrics and health while the block runs: on the supervisor's socket `listener`, else on
     [metrics]. `book`: with the figures of ledger and queue."""
     figures = [Book(runtime.ledger, runtime.broker, runtime.clock)] if book else []
-    views = Views(lambda: exposition.of_process(process, *figures), lambda: health_of(runtime))
+    views = Views(lambda: exposition.of_process(process, *figures), lambda: health_of(runtime, process))
     serving = (
         Persistent(runtime.settings.metrics.host, runtime.settings.metrics.port, views)
         if listener is None

@@ -48,6 +48,12 @@ def check(ledger: Ledger) -> None:
         )
 
 
+def revision(ledger: Ledger) -> str | None:
+    """The revision that the book is at; None where it is empty."""
+    with ledger.read() as conn:
+        return _revision(conn)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """`ledger_id`: eight hex digits that tell this ledger from every other. `secret` signs what comes back to it."""
