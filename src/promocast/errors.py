@@ -9,6 +9,7 @@ PromocastError            what went wrong, and what to do about it, in one sente
 |  `- NotFound
 |- LedgerError            the book itself
 |  `- LedgerUnavailable   it does not answer; waiting helps
+|- ExclusionUnavailable   nobody says who must not be contacted; nobody is
 |- QueueUnavailable       the doorbell does not answer; the sweeper rings later
 `- TransportError         a request to a provider, by what is known of it
    |- NotSent             surely not taken
@@ -102,6 +103,14 @@ class Withheld(PromocastError):
 
     def for_log(self) -> str:
         return self.reason
+
+
+class ExclusionUnavailable(PromocastError):
+    """The exclusion service does not answer, or not so that it can be understood. `cause` is a short word for a log."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"The exclusion service does not answer as it should ({cause}); no player is sent to.")
 
 
 class QueueUnavailable(PromocastError):

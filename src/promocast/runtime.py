@@ -15,7 +15,9 @@ from promocast.bell import Bell
 from promocast.broker import WaitingBroker
 from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
+from promocast.exclusion import HttpExclusionService
 from promocast.flows.desk import Desk
+from promocast.flows.exclusion import Exclusions
 from promocast.flows.outcomes import Policy
 from promocast.flows.settle import Settling
 from promocast.flows.versions import Versions
@@ -64,7 +66,7 @@ class Runtime:
         """
         if self._outside is None:
             self._outside = _Outside(self.settings, self.clock, self.progress)
-            self._watch = Watch(self.ledger, self.clock)
+            self._watch = Watch(self.ledger, self.clock, self._exclusions(self._outside))
             self._watch.look()
             threading.Thread(target=self._keep_looking, name="watch", daemon=True).start()
         return Desk(
@@ -83,6 +85,11 @@ class Runtime:
             stopping=self.stopping,
             stop_grace=self.settings.workers.stop_grace,
         )
+
+    def _exclusions(self, outside: _Outside) -> Exclusions | None:
+        if not self.settings.exclusion.url:
+            return None
+        return Exclusions(outside.exclusion, self.settings.exclusion.cache, outside.loop, self.clock)
 
     @cached_property
     def returns(self) -> Returns:
@@ -144,6 +151,7 @@ class _Outside:
         self._thread.start()
         self._http, self.adapters = asyncio.run_coroutine_threadsafe(_open(settings, clock), self.loop).result()
         self._turning = asyncio.run_coroutine_threadsafe(progress.keep_turning("adapters' event loop"), self.loop)
+        self.exclusion = HttpExclusionService(settings.exclusion, self._http)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(timeout=5)

@@ -225,6 +225,14 @@ class ChannelsSettings(Section):
     call: CallSettings = CallSettings()
 
 
+class ExclusionSettings(Section):
+    url: str = ""
+    token: SecretStr = SecretStr("")
+    allow_private: Networks = ()
+    timeout: Duration = Field(2 * SECOND, ge=1, le=5 * SECOND)
+    cache: Duration = Field(MINUTE, ge=SECOND)
+
+
 class VerificationSettings(Section):
     grace: Duration = 10 * MINUTE
     occurred_before: Duration = 72 * HOUR
@@ -251,6 +259,7 @@ class Settings(Section):
     sweep: SweepSettings = SweepSettings()
     channels: ChannelsSettings = ChannelsSettings()
     endpoints: dict[str, SignedPost] = {}
+    exclusion: ExclusionSettings = ExclusionSettings()
     verification: VerificationSettings = VerificationSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -134,7 +134,8 @@ def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[
         version = desk.versions.get(conn, code.campaign_id, code.campaign_version)
         event = causes[delivery.event_id] if delivery.event_id else ("code.issued", code.issued_at, {})
         holder, why = holders.get(code.player_id or ""), suppressed.get(digests[delivery.id])
-        found.append(Dossier(delivery, code, version, holder, event, why))
+        excluded = desk.watch.exclusions is not None and desk.watch.exclusions.excludes(code.player_id or "")
+        found.append(Dossier(delivery, code, version, holder, event, why, excluded))
     return found
 
 

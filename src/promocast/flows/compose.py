@@ -15,7 +15,7 @@ from promocast.campaign.journey import CodeFacts
 from promocast.flows.versions import Version
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
-from promocast.ledger.players import Player
+from promocast.ledger.players import EXCLUDED, Player
 from promocast.model import Address, DeliveryState, Instant, Message, PushSubscription, Rejected, rfc3339
 from promocast.returns import Returns
 
@@ -30,6 +30,7 @@ class Dossier:
     player: Player | None
     event: tuple[str, Instant, dict[str, Any]]  # type, at, data
     suppressed: str | None = None  # why the address must not be used
+    excluded: bool = False  # says the exclusion service
 
     @property
     def rule(self) -> Rule:
@@ -49,6 +50,7 @@ def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None
         return ("skipped", reason) if reason else None
     reason = reason or journey.dead(facts, now, dossier.version.campaign.min_ttl)
     reason = reason or (dossier.player.refusal(channel, now) if dossier.player else None)
+    reason = reason or (EXCLUDED if dossier.excluded else None)
     if reason:
         return "skipped", reason
     return ("rejected", f"suppressed: {dossier.suppressed}") if dossier.suppressed is not None else None

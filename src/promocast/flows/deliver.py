@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -47,12 +48,16 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
     """
     policy = desk.policies[channel]
     waiting, flight = deque(_due(desk, policy, ids)), _Flight()
+    holders = _holders(desk, channel, waiting)
     closings: list[Closing] = []
     while waiting or flight.open or closings:
         progress.beat()
         if desk.stopping.is_set():
             waiting.clear()
         free = min(policy.slots - len(flight.open), len(waiting))
+        if free and holders:
+            waiting = _answered_for(desk, waiting, holders, free)
+            free = min(free, len(waiting))
         grant = desk.limiter.take(channel, free, policy.rate) if free else NOTHING_ASKED
         if free and not grant.count:
             metrics.LIMITER_WAITS.labels(channel).inc()
@@ -78,6 +83,28 @@ def _due(desk: Desk, policy: Policy, ids: Sequence[int]) -> Sequence[int]:
             return deliveries.due_among(conn, ids, desk.clock())
     except LedgerUnavailable:
         return ids  # the claim waits for it
+
+
+def _holders(desk: Desk, channel: str, ids: Sequence[int]) -> dict[int, str]:
+    """{delivery: player}, where an exclusion service is to be asked for them; empty where there is none.
+
+    Raises:
+        LedgerUnavailable: nothing has begun; the sweeper rings again.
+    """
+    if desk.watch.exclusions is None or channel not in PLAYER_CHANNELS:
+        return {}
+    with desk.ledger.read() as conn:
+        return deliveries.holders(conn, ids)
+
+
+def _answered_for(desk: Desk, waiting: deque[int], holders: Mapping[int, str], free: int) -> deque[int]:
+    """What is left of `waiting` when the exclusion service has been asked: whoever it says nothing of is not claimed
+    for and stays due, until the sweeper rings again. One question is for all, not only for the next `free`."""
+    exclusions = desk.watch.exclusions
+    if exclusions is None or exclusions.all_young(holders.get(i, "") for i in islice(waiting, free)):
+        return waiting
+    known = exclusions.known_among(holders.get(i, "") for i in waiting)
+    return deque(i for i in waiting if holders.get(i, "") in known)
 
 
 def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> list[Dossier]:

@@ -12,8 +12,9 @@ from typing import Final
 
 from promocast import metrics, progress
 from promocast.errors import LedgerUnavailable, Withheld
+from promocast.flows.exclusion import Exclusions
 from promocast.ledger import Ledger, players
-from promocast.ledger.players import Player
+from promocast.ledger.players import EXCLUDED, Player
 from promocast.model import MINUTE, SECOND, Clock, Instant
 from promocast.observe import log
 
@@ -28,9 +29,15 @@ KEPT: Final = 15 * MINUTE
 
 
 class Watch:
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    """
+    Args:
+        exclusions: what an external service says; None where there is none.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, exclusions: Exclusions | None = None) -> None:
         self._ledger = ledger
         self._clock = clock
+        self.exclusions = exclusions
         self._looked_at: Instant = 0
         self._changed: dict[str, tuple[Instant, Player]] = {}
 
@@ -53,8 +60,11 @@ class Watch:
         Raises:
             Withheld: the player must not be contacted on the channel, or whether they may is not known for certain.
         """
-        if now - self._looked_at > STALE:
+        told = self.exclusions
+        if now - self._looked_at > STALE or (told is not None and not told.knows(player_id)):
             raise Withheld(UNSURE)
+        if told is not None and told.excludes(player_id):
+            raise Withheld(EXCLUDED)
         entry = self._changed.get(player_id)
         if entry is not None and (reason := entry[1].refusal(channel, now)):
             raise Withheld(reason)

@@ -236,6 +236,12 @@ def due_among(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:
     return list(conn.execute(statement.order_by(d.id)).scalars())
 
 
+def holders(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """{delivery: the player whose code it carries}; empty where it is nobody's yet."""
+    statement = select(deliveries.c.id, codes.c.player_id).join(codes, codes.c.id == deliveries.c.code_id)
+    return {row.id: row.player_id or "" for row in conn.execute(statement.where(deliveries.c.id.in_(ids)))}
+
+
 def give_up(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:
     """Stop waiting for evidence of unknown deliveries: they stay unknown, for good."""
     d = deliveries.c

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, select, update
@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, Connection, select, update
 from promocast.ledger.engine import insert_new, lock_players
 from promocast.ledger.schema import players
 from promocast.model import Instant
+
+EXCLUDED: Final = "player_excluded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Player:
     def refusal(self, channel: str, now: Instant) -> str | None:
         """Why the player must not be contacted on the channel, if they must not."""
         if self.excluded(now):
-            return "player_excluded"
+            return EXCLUDED
         return None if self.opted_in(channel) else "opted_out"
 
     def opted_in(self, channel: str) -> bool:
