@@ -32,11 +32,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         ConfigError: unknown key, bad value, unreadable file; the message names the setting and its layer.
     """
     env = os.environ if environ is None else environ
-    source = _config_path(path, env)
-    values = _read_toml(source) if source else {}
-    if source and "config_dir" not in values:
-        values["config_dir"] = source.absolute().parent
-    origin = str(source) if source else "the defaults"
+    file = source(path, env)
+    values = _read_toml(file) if file else {}
+    if file and "config_dir" not in values:
+        values["config_dir"] = file.absolute().parent
+    origin = str(file) if file else "the defaults"
     if overlay := _from_environ(env):
         values = _merge(values, overlay)
         origin += f" and the environment ({ENV_PREFIX}*)"
@@ -47,7 +47,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError(f"In {origin}:\n{faults}") from None
 
 
-def _config_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
+def source(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The file that `load` reads with the same arguments; None where there is none.
+
+    Raises:
+        ConfigError: a file was named and is not there.
+    """
+    env = os.environ if environ is None else environ
     if path is None and env.get(ENV_CONFIG):
         path = Path(env[ENV_CONFIG])
     if path is not None:

@@ -85,7 +85,8 @@ class Installation:
 
     def configure(self, more: str = "") -> None:
         """Write promocast.toml anew, with `more` at its end."""
-        self.config.write_text(f'data_dir = "{self.data}"\n{more}', encoding="utf-8")
+        self.config.write_text(f'data_dir = "{self.data}"\n[metrics]\nport = 0\n{more}', encoding="utf-8")
+        self.config.chmod(0o600)
 
     def write(self, name: str, *lines: str | dict[str, Any]) -> Path:
         """A file of these lines; a dict is written as JSON."""

@@ -13,6 +13,7 @@ from promocast.errors import InputError, NotFound, PromocastError
 from promocast.flows.replay import replay as replay_entry
 from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, inbox, keys
+from promocast.loading import source
 from promocast.model import DAY, parse_duration, rfc3339
 
 inbox_app = typer.Typer(help="Work that was refused or could not be read.", no_args_is_help=True)
@@ -24,7 +25,7 @@ LONGEST_LIFE: Final = 3_653 * DAY
 
 def doctor(as_json: Json = False) -> None:
     """What is wrong with this setup, and what to do about it. Exit status 1 if something keeps it from working."""
-    found = diagnose(context.settings())
+    found = diagnose(context.settings(), source(context.config_path))
     if as_json:
         context.print_json([{"level": d.level, "what": d.what, "advice": d.advice} for d in found])
     else:

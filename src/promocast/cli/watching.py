@@ -75,6 +75,8 @@ def _get(port: int, path: str) -> httpx.Response | None:
 
 def seen(settings: MetricsSettings) -> dict[str, Any] | None:
     """What /healthz answers where [metrics] says; None where nobody does."""
+    if not settings.port:
+        return None
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
     try:
         answer = httpx.get(f"http://{host}:{settings.port}/healthz", timeout=PATIENCE, trust_env=False).json()
