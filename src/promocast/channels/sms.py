@@ -44,7 +44,6 @@ CODES: Final[Mapping[int, Meaning]] = {
     20003: "ours",  # authentication failed
     20005: "ours",  # account not active
     20404: "ours",  # no such account
-    20429: "later",  # too many requests at once; never processed
     21211: "dead",  # To is no phone number
     21212: "ours",  # From is no phone number
     21217: "dead",  # To does not look like a phone number
