@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
@@ -18,6 +18,9 @@ _DIGITS: Final[Mapping[str, int]] = {
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
     **dict.fromkeys(["CLF", "UYW"], 4),
 }
+
+# Amounts have up to 19 digits, percentages up to 12; nothing is rounded but where it is said.
+WIDE: Final = Context(prec=60)
 
 WIDEST: Final = "CLF"  # no currency has more digits
 
@@ -63,6 +66,11 @@ def _places(amount: Decimal) -> int:
     assert isinstance(exponent, int)  # noqa: S101 - the amount is finite
     zeros = len(figures) - len("".join(map(str, figures)).rstrip("0"))
     return max(0, -(exponent + zeros))
+
+
+def units(amount: Decimal, currency: str) -> int:
+    """`amount`, which has no more digits than its currency, in the currency's smallest unit."""
+    return int(amount.scaleb(digits(currency), WIDE))
 
 
 def written(amount: Decimal, currency: str) -> str:

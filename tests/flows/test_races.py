@@ -16,10 +16,10 @@ from promocast import jobs
 from promocast.flows import show, tell
 from promocast.flows.deliver import deliver
 from promocast.flows.fallback import fire_failed
-from promocast.ledger import deliveries, deposits, events
+from promocast.ledger import audit, budgets, deliveries, deposits, events
 from promocast.ledger.deliveries import Closing, NewDelivery
 from promocast.model import HOUR, MINUTE, Failed, Message, Outcome, Sent
-from tests.flows.conftest import Bench
+from tests.flows.conftest import CAMPAIGN, Bench
 from tests.flows.desk import POLICY, delivery, planned
 from tests.flows.test_deliver import loop, popup_desk, stopping_desk
 from tests.flows.test_show import EXTERNAL, act, code_of
@@ -66,6 +66,33 @@ def test_a_code_recorded_while_its_deposit_is_judged_is_found_all_the_same(bench
         with bench.ledger.read() as conn:
             found = [deposits.get(conn, deposit_id) for deposit_id in ids]
         assert [deposit.result for deposit in found if deposit] == ["accepted"] * len(ids)
+
+
+def with_budget(redemptions: int, amount: str) -> str:
+    budget = f'[redemption]\nbudget = {{ redemptions = {redemptions}, amount = {{ EUR = "{amount}" }} }}'
+    return CAMPAIGN.replace("[redemption]", budget) + '\n[reward]\npercent = "100"\n'
+
+
+@pytest.mark.parametrize(("redemptions", "amount", "accepted"), [(30, "99999.00", 30), (999, "1250.00", 25)])
+def test_of_deposits_at_once_as_many_are_accepted_as_the_budget_has(
+    bench: Bench, redemptions: int, amount: str, accepted: int
+) -> None:
+    bench.apply(with_budget(redemptions, amount))
+    codes = bench.issue(*(f"p{i}" for i in range(48)))
+    ids = tell.record(
+        bench.ledger, [quoting(code.code, f"tx{code.player_id}", code.player_id or "") for code in codes], bench.clock()
+    )
+
+    at_once(*(lambda some=ids[i::8]: [bench.judge(deposit_id) for deposit_id in some] for i in range(8)))
+
+    with bench.ledger.read() as conn:
+        found = [deposits.get(conn, deposit_id) for deposit_id in ids]
+        spent = budgets.of_campaign(conn, "welcome")
+        assert audit.violations(conn) == []
+    verdicts = [deposit.verdict for deposit in found if deposit and deposit.verdict]
+    assert [verdict["result"] for verdict in verdicts].count("accepted") == accepted
+    assert {verdict["reason"] for verdict in verdicts if verdict["result"] == "refused"} == {"budget_exhausted"}
+    assert spent == {budgets.COUNT: accepted, "EUR": accepted * 5_000}
 
 
 def test_waking_many_deposits_while_they_are_judged_does_not_deadlock(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from promocast.campaign.document import LIKELY_ALPHABET
 from promocast.flows import issue, show
 from promocast.flows import tell as flow
 from promocast.jobs import VERIFY
-from promocast.ledger import codes, deposits, events, inbox, players, schema
+from promocast.ledger import audit, budgets, codes, deposits, events, inbox, players, schema
 from promocast.ledger.codes import Code
 from promocast.ledger.players import Player
 from promocast.model import DAY, HOUR, MINUTE
@@ -445,6 +445,7 @@ def test_the_event_of_a_redemption_says_what_was_deposited(bench: Bench) -> None
         "currency": "EUR",
         "payment_method": "VISA",
         "occurred_at": "2026-11-24T10:00:01Z",
+        "reward": None,
     }
 
 
@@ -578,3 +579,87 @@ def test_overlapping_batches_judged_by_many_at_once_neither_deadlock_nor_overspe
     assert set(spent.values()) == {1}
     assert redeemed == spent
     assert accepted == len(spent)
+
+
+# What may be spent
+
+
+def budgeted(redemptions: int = 1_000, eur: str = "1000.00") -> str:
+    budget = f'[redemption]\nbudget = {{ redemptions = {redemptions}, amount = {{ EUR = "{eur}" }} }}'
+    return CAMPAIGN.replace("[redemption]", budget) + '\n[reward]\npercent = "50"\nmax = { EUR = "40.00" }\n'
+
+
+def spent(bench: Bench) -> dict[str, int]:
+    with bench.ledger.read() as conn:
+        assert audit.violations(conn) == []
+        return budgets.of_campaign(conn, "welcome")
+
+
+def test_a_redemption_promises_its_reward_everywhere_and_a_rollback_takes_it_back(bench: Bench) -> None:
+    bench.apply(budgeted())
+    [code] = bench.issue("p1")
+    reward = {"type": "percent", "amount": "25.00", "currency": "EUR"}
+
+    assert bench.deposit(promo_code=code.code)["reward"] == reward
+    assert spent(bench) == {"": 1, "EUR": 2_500}
+    with bench.ledger.read() as conn:
+        assert codes.redemptions_of(conn, [code.id])[code.id][0]["reward"] == reward
+        [data] = [data for type_, _, data in events.of_code(conn, code.id) if type_ == "code.redeemed"]
+    assert data["reward"] == reward
+
+    undone = bench.deposit(status="rolled_back")
+    assert (undone["result"], undone["reward"]) == ("rolled_back", None)
+    assert spent(bench) == {"": 0, "EUR": 0}
+
+
+def test_a_rollback_gives_budget_back_to_deposits_judged_afterwards(bench: Bench) -> None:
+    bench.apply(budgeted(redemptions=1))
+    first, second = bench.issue("p1", "p2")
+    bench.deposit(promo_code=first.code)
+
+    refused = bench.deposit("tx-2", player_id="p2", promo_code=second.code)
+    bench.deposit(status="rolled_back")
+    accepted = bench.deposit("tx-3", player_id="p2", promo_code=second.code)
+
+    assert (refused["reason"], refused["near_miss"]) == ("budget_exhausted", None)
+    assert accepted["result"] == "accepted"
+    assert verdict_of(bench, "tx-2")["result"] == "refused", "a rollback revives no refused one"
+
+
+def test_a_budget_acts_when_it_is_committed_and_counts_what_went_before(bench: Bench) -> None:
+    [first, second, third] = bench.issue("p1", "p2", "p3")  # issued without any budget, and without a reward
+    bench.deposit(promo_code=first.code)
+
+    bench.apply(budgeted(redemptions=2))
+    assert spent(bench) == {"": 1, "EUR": 0}
+    assert bench.deposit("tx-2", player_id="p2", promo_code=second.code)["result"] == "accepted"
+    assert bench.deposit("tx-3", player_id="p3", promo_code=third.code)["reason"] == "budget_exhausted"
+
+    bench.apply(CAMPAIGN)
+    assert spent(bench) == {}
+    assert bench.deposit("tx-4", player_id="p3", promo_code=third.code)["result"] == "accepted"
+    bench.apply(budgeted(redemptions=2))
+    assert spent(bench) == {"": 3, "EUR": 0}
+    [fourth] = bench.issue("p4", request_id="r-2")
+    assert bench.deposit("tx-5", player_id="p4", promo_code=fourth.code)["reason"] == "budget_exhausted"
+
+
+def test_a_batch_spends_a_budget_once(bench: Bench) -> None:
+    bench.apply(budgeted(eur="60.00"))
+    issued = bench.issue("p1", "p2", "p3", "p4")
+    told_at_once = [told(f"tx-{c.player_id}", c.player_id or "", promo_code=c.code) for c in issued]
+
+    ids = flow.record(bench.ledger, [jobs.read_deposit(one) for one in told_at_once], bench.clock())
+    verdicts = bench.judge(*ids)
+
+    assert [verdicts[i]["result"] for i in ids] == ["accepted", "accepted", "refused", "refused"]
+    assert spent(bench) == {"": 2, "EUR": 5_000}
+
+
+def test_the_limit_per_player_is_that_of_the_version_in_force(bench: Bench) -> None:
+    first, second = (bench.issue("p1", request_id=f"r-{i}")[0] for i in (1, 2))
+    bench.deposit(promo_code=first.code)
+
+    bench.apply(ONE_EACH)
+
+    assert bench.deposit("tx-2", promo_code=second.code)["reason"] == "limit_reached"

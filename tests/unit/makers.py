@@ -9,7 +9,7 @@ from typing import Any
 from promocast.campaign import document
 from promocast.campaign.deposit import Deposit
 from promocast.campaign.document import Campaign
-from promocast.campaign.redemption import Candidate
+from promocast.campaign.verdict import Candidate
 from promocast.model import DAY
 from tests.conftest import NOW
 
@@ -46,12 +46,14 @@ def deposit(**facts: Any) -> Deposit:
     return replace(ordinary, **facts)
 
 
-def candidate(terms: dict[str, Any] | None = None, **facts: Any) -> Candidate:
-    """Ann's code, a day old, good for six days more and for one redemption; `terms` are its campaign's [redemption]."""
+def candidate(terms: dict[str, Any] | None = None, reward: dict[str, Any] | None = None, **facts: Any) -> Candidate:
+    """Ann's code, a day old, good for six days more and for one redemption; `terms` are its campaign's [redemption],
+    and the same are in force."""
+    issued_with = campaign(redemption=terms or {}, reward=reward)
     ordinary = Candidate(
         code_id=1,
         code="AB12CD",
-        campaign=campaign(redemption=terms or {}),
+        campaign=issued_with,
         player_id="ann",
         issued_at=NOW - DAY,
         expires_at=NOW + 6 * DAY,
@@ -59,5 +61,6 @@ def candidate(terms: dict[str, Any] | None = None, **facts: Any) -> Candidate:
         redeemed=0,
         max_redemptions=1,
         player_redemptions=0,
+        per_player=issued_with.redemption.per_player,
     )
     return replace(ordinary, **facts)

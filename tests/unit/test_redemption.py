@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from promocast.campaign.deposit import Deposit, Message, Window, added, believed
-from promocast.campaign.redemption import Candidate, Verdict, judge
+from promocast.campaign.redemption import judge
+from promocast.campaign.verdict import Candidate, Left, Verdict
 from promocast.model import DAY, MINUTE, SECOND, Instant, rfc3339
 from promocast.money import digits
 from tests.conftest import NOW
@@ -284,13 +285,14 @@ RANKED: list[tuple[str, dict[str, Any]]] = [
     ("above_maximum", {"deposit": {"amount": Decimal("40.00")}}),
     ("wrong_payment_method", {"deposit": {"payment_method": "VISA"}}),
     ("wrong_deposit_index", {"deposit": {"deposit_index": 1}}),
+    ("budget_exhausted", {"code": {"left": Left(redemptions=1)}}),
 ]
 
 
 def test_reasons_come_in_the_order_in_which_the_contract_ranks_them() -> None:
     made = deposit(promo_code="AB12CD", currency="GBP", rank=2, approved=False)
     not_started = campaign(starts_at=rfc3339(NOW + DAY), redemption=STRICT)
-    used_up = candidate(campaign=not_started, redeemed=1, player_redemptions=1)
+    used_up = candidate(campaign=not_started, redeemed=1, player_redemptions=1, per_player=1, left=Left(redemptions=0))
     code = replace(used_up, player_id="bob", revoked_at=NOW, expires_at=NOW)
     excluded = True
 

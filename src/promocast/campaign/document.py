@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -26,9 +24,9 @@ from pydantic import (
 )
 
 from promocast.campaign.lines import Path, line_for, lines_of
+from promocast.campaign.terms import CodeTerms, Duration, Part, RedemptionTerms, Reward
 from promocast.errors import CampaignError, Fault
-from promocast.model import DAY, MINUTE, PLAYER_CHANNELS, Instant, parse_duration, parse_rfc3339
-from promocast.money import WIDEST, parse_amount
+from promocast.model import MINUTE, PLAYER_CHANNELS, Instant, parse_rfc3339
 from promocast.reading import pointer_of
 
 TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -41,15 +39,7 @@ TEMPLATE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 # A value of one line that ends like a file names one, under the templates folder.
 TEMPLATE_FILE: Final = re.compile(r"[\w./-]+\.(txt|html|liquid)")
 
-LONGEST: Final = 3_653 * DAY  # ten years: what is longer was mistyped
-
 LIKELY_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # no I, L, O, 0, 1: read aloud, they are mistaken
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError('is no duration; write a number and a unit, as in "7d"')  # noqa: TRY004 - pydantic wants this one
-    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _moment(value: Any) -> Any:
@@ -68,31 +58,10 @@ def _zone(value: str) -> str:
     return value
 
 
-def _money(value: str) -> str:
-    parse_amount(value, WIDEST)  # its own currency is known one level up
-    return value
-
-
-def _amounts(values: dict[str, str]) -> dict[str, str]:
-    for currency, amount in values.items():
-        try:
-            parse_amount(amount, currency)
-        except ValueError as exc:
-            raise ValueError(f"{currency}: {exc}") from None
-    return values
-
-
-Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0, le=LONGEST)]
 Moment = Annotated[Instant, BeforeValidator(_moment)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-Amounts = Annotated[dict[Currency, Annotated[str, AfterValidator(_money)]], AfterValidator(_amounts)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 PlayerChannel = Literal["popup", "email", "push", "telegram", "sms"]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RandomTag(Part):
@@ -114,23 +83,6 @@ class PatternTag(Part):
 
 
 LabelTag = Annotated[RandomTag | PatternTag, Field(discriminator="type")]
-
-
-class CodeTerms(Part):
-    label_tag: str
-    valid_for: Duration | None = None
-    valid_from: Literal["issued", "sent", "shown"] = "issued"
-    max_redemptions: int | None = Field(1, ge=1)
-    holder_only: bool = True
-
-
-class RedemptionTerms(Part):
-    match: tuple[Literal["code", "player"], ...] = ("code", "player")
-    min_deposit: Amounts = {}
-    max_deposit: Amounts = {}
-    payment_methods: tuple[str, ...] = ()
-    deposit_index: tuple[int, ...] = ()
-    per_player: int | None = Field(None, ge=1)
 
 
 class Rule(Part):
@@ -180,7 +132,8 @@ class Campaign(Part):
     label_tags: dict[Identifier, LabelTag]
     code: CodeTerms
     redemption: RedemptionTerms = RedemptionTerms()
-    templates: dict[PlayerChannel, dict[str, str]] = {}
+    reward: Reward | None = None
+    templates: dict[PlayerChannel, dict[str, str]] = Field(default_factory=dict)
     journey: tuple[Rule, ...] = ()
 
     @field_validator("ends_at")
@@ -198,6 +151,13 @@ class Campaign(Part):
         if code.label_tag not in info.data.get("label_tags", {code.label_tag: None}):
             raise ValueError(f"label_tag = {code.label_tag!r}, but there is no [label_tags.{code.label_tag}]")
         return code
+
+    @model_validator(mode="after")
+    def _spends_what_it_gives(self) -> Campaign:
+        budget, reward = self.redemption.budget, self.reward
+        if budget is not None and budget.amount and (reward is None or not reward.in_money):
+            raise ValueError("[redemption] budget.amount needs a [reward] in money: `percent` or `fixed`")
+        return self
 
 
 def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], str]) -> Campaign:

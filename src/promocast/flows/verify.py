@@ -1,13 +1,15 @@
 """Verify: which deposit redeems which code, judged under locks, once.
 
-Whoever judges holds, in this order: the deposits, their players, the codes by id. So of two deposits for one code, or
-two of one player, the second sees what the first has committed.
+Whoever judges holds, in this order: the deposits, their players, the codes by id, the campaigns by id, their budgets.
+So of two deposits for one code, two of one player, or two for the rest of a budget, the second sees what the first has
+committed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from promocast import metrics
@@ -16,9 +18,10 @@ from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
 from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
-from promocast.campaign.redemption import Candidate, Verdict
+from promocast.campaign.verdict import Candidate, Verdict
 from promocast.errors import LedgerError
-from promocast.flows import Ring, rules, waiting
+from promocast.flows import Ring, limits, rules, waiting
+from promocast.flows.limits import Limits
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, Ledger, codes, deposits, events, players
@@ -27,7 +30,7 @@ from promocast.ledger.deposits import Recorded, Redemption
 from promocast.ledger.engine import lock_players
 from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
-from promocast.money import written
+from promocast.money import units, written
 from promocast.settings import VerificationSettings
 
 
@@ -40,6 +43,7 @@ class _Bench:
     terms: VerificationSettings
     now: Instant
     codes: dict[int, Code]
+    limits: Limits
     active: dict[tuple[str, str], int]
     excluded: set[str]
     planned: list[tuple[str, int, Instant]]
@@ -66,6 +70,8 @@ class _Bench:
             redeemed=code.redeemed,
             max_redemptions=code.max_redemptions,
             player_redemptions=self.active.get((deposit.player_id, code.campaign_id), 0),
+            per_player=self.limits.in_force[code.campaign_id].redemption.per_player,
+            left=self.limits.left(code.campaign_id),
         )
 
 
@@ -88,6 +94,7 @@ def judge(
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
+        bench.limits.keep(conn)
     for verdict in verdicts.values():
         metrics.DEPOSITS_JUDGED.labels(verdict["result"], verdict.get("reason") or "").inc()
     rules.ring_due(ring, bench.planned, bench.now)
@@ -115,6 +122,7 @@ def _open_bench(
         terms=terms,
         now=now,
         codes={code.id: code for code in held},
+        limits=limits.hold(conn, sorted({code.campaign_id for code in held}), versions),
         active=deposits.active_redemptions(conn, player_ids),
         excluded={player.player_id for player in players.by_ids(conn, player_ids).values() if player.excluded(now)},
         planned=[],
@@ -180,7 +188,9 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     bench.codes[code.id] = replace(code, redeemed=code.redeemed + 1)
     key = (deposit.player_id, code.campaign_id)
     bench.active[key] = bench.active.get(key, 0) + 1
-    currency = deposit.currency or ""
+    currency, reward = deposit.currency or "", verdict.reward
+    reward_units = units(Decimal(reward["amount"]), currency) if reward and "amount" in reward else None
+    bench.limits.spend(code.campaign_id, currency, reward_units or 0)
     amount = "" if deposit.amount is None else written(deposit.amount, currency)
     redemption_id = deposits.add_redemption(
         bench.conn,
@@ -190,6 +200,8 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         player_id=deposit.player_id,
         amount=amount,
         currency=currency,
+        reward=reward,
+        reward_units=reward_units,
         now=bench.now,
     )
     data = {
@@ -199,6 +211,7 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "currency": currency,
         "payment_method": deposit.payment_method,
         "occurred_at": rfc3339(deposit.occurred_at),
+        "reward": reward,
     }
     event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
     campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
@@ -211,6 +224,7 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
     if deposits.roll_back(bench.conn, redeemed.id, bench.now):
         code = bench.codes[redeemed.code_id]
         codes.give_back(bench.conn, code.id)
+        bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
         bench.codes[code.id] = replace(code, redeemed=code.redeemed - 1)
         key = (deposit.player_id, code.campaign_id)
         bench.active[key] = bench.active.get(key, 1) - 1

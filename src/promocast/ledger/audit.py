@@ -19,6 +19,11 @@ _CHECKS: Final = {
         WHERE r.rolled_back_at IS NULL AND (d.result IS NULL OR d.result <> 'accepted')""",
     "redemption {}: of another campaign than its code": """
         SELECT r.id FROM redemptions r JOIN codes c ON c.id = r.code_id WHERE r.campaign_id <> c.campaign_id""",
+    "budget {}: what is spent is not what active redemptions took": """
+        SELECT b.campaign_id || ' ' || CASE b.currency WHEN '' THEN '(redemptions)' ELSE b.currency END FROM budgets b
+        WHERE b.spent <> (SELECT CASE b.currency WHEN '' THEN COUNT(*)
+          ELSE COALESCE(SUM(CASE WHEN r.currency = b.currency THEN r.reward_units END), 0) END
+        FROM redemptions r WHERE r.campaign_id = b.campaign_id AND r.rolled_back_at IS NULL)""",
     "delivery {}: final, and still to be looked at": """
         SELECT d.id FROM deliveries d
         WHERE d.due_at IS NOT NULL AND d.state IN ('sent', 'delivered', 'rejected', 'exhausted', 'skipped')""",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from promocast.ledger import budgets
 from promocast.ledger.engine import insert_new
 from promocast.ledger.schema import campaign_versions, campaigns
 from promocast.model import Instant
@@ -37,6 +38,12 @@ def all_in_force(conn: Connection) -> Sequence[InForce]:
     return [InForce(*row) for row in conn.execute(_IN_FORCE.order_by(campaigns.c.id))]
 
 
+def hold(conn: Connection, campaign_ids: Sequence[str]) -> dict[str, int]:
+    """{campaign: the version in force}, which stays in force until this transaction ends."""
+    statement = select(campaigns.c.id, campaigns.c.version).where(campaigns.c.id.in_(campaign_ids))
+    return {row.id: row.version for row in conn.execute(statement.order_by(campaigns.c.id).with_for_update(read=True))}
+
+
 def document(conn: Connection, campaign_id: str, version: int) -> str:
     """The document of a version, as JSON."""
     found = select(campaign_versions.c.document).where(
@@ -65,4 +72,5 @@ def apply(conn: Connection, campaign_id: str, document: str, digest: str, now: I
         )
     )
     conn.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(version=version + 1, applied_at=now))
+    budgets.reopen(conn, campaign_id, document)
     return version + 1, True

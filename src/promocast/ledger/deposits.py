@@ -32,6 +32,8 @@ class Recorded:
 class Redemption:
     id: int
     code_id: int
+    currency: str
+    reward_units: int | None
     rolled_back_at: Instant | None
 
 
@@ -106,8 +108,9 @@ def keep_verdict(
 def redemption_of(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Redemption]:
     """{deposit: its redemption, rolled back or not}"""
     r = redemptions.c
-    statement = select(r.deposit_id, r.id, r.code_id, r.rolled_back_at).where(r.deposit_id.in_(deposit_ids))
-    return {row.deposit_id: Redemption(row.id, row.code_id, row.rolled_back_at) for row in conn.execute(statement)}
+    columns = (r.id, r.code_id, r.currency, r.reward_units, r.rolled_back_at)
+    statement = select(r.deposit_id, *columns).where(r.deposit_id.in_(deposit_ids))
+    return {row.deposit_id: Redemption(*row[1:]) for row in conn.execute(statement)}
 
 
 def add_redemption(
@@ -119,6 +122,8 @@ def add_redemption(
     player_id: str,
     amount: str,
     currency: str,
+    reward: dict[str, Any] | None,
+    reward_units: int | None,
     now: Instant,
 ) -> int:
     """Record a redemption; its row id. The unique index lets a deposit have one only."""
@@ -129,6 +134,8 @@ def add_redemption(
         player_id=player_id,
         amount=amount,
         currency=currency,
+        reward=orjson.dumps(reward).decode() if reward is not None else None,
+        reward_units=reward_units,
         at=now,
     )
     return int(conn.execute(statement.returning(redemptions.c.id)).scalar_one())

@@ -238,11 +238,33 @@ redemptions = Table(
     _text("player_id"),
     _text("amount"),
     _text("currency"),
-    _text("reward", nullable=True),
+    _text("reward", nullable=True),  # as promised: {type, amount, currency} or {type, count}
+    Column("reward_units", BigInteger),  # of its amount, in the currency's smallest unit
     _instant("at"),
     _instant("rolled_back_at", nullable=True),
     Index("ix_redemptions_code_id", "code_id"),
     Index("ix_redemptions_player_id_campaign_id", "player_id", "campaign_id"),
+)
+
+# What of a campaign's budget is spent: the sum over its active redemptions, kept while the version in force has one.
+budgets = Table(
+    "budgets",
+    metadata,
+    _text("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
+    _text("currency", primary_key=True),  # of rewards; empty: the number of redemptions
+    Column("spent", BigInteger, nullable=False),
+    CheckConstraint("spent >= 0", name="spent"),
+)
+
+# Codes that a player quoted and that were nobody's or another's, by which guessing is seen.
+guesses = Table(
+    "guesses",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    _text("player_id"),
+    _instant("at"),
+    _text("deposit_id", nullable=True, unique=True),  # null: asked by validating
+    Index("ix_guesses_player_id_at", "player_id", "at"),
 )
 
 # Addresses at which nothing arrives, or that must not be used; as digests, for they need only be known again.

@@ -1,0 +1,60 @@
+"""Limits: what campaigns in force allow, and what of their budgets is spent, while deposits are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from promocast.campaign.document import Campaign
+from promocast.campaign.verdict import Left
+from promocast.flows.versions import Versions
+from promocast.ledger import Connection, budgets, campaigns
+from promocast.ledger.budgets import COUNT, Spent
+from promocast.money import units
+
+
+@dataclass(slots=True)
+class Limits:
+    """`in_force` is {campaign: its version in force}, `spent` what is spent of budgets; held, and kept at the end."""
+
+    in_force: dict[str, Campaign]
+    spent: Spent
+    changed: set[tuple[str, str]] = field(default_factory=set)
+
+    def left(self, campaign_id: str) -> Left | None:
+        """What is left of the campaign's budget; None where it has none. A lowered limit may be passed already."""
+        budget = self.in_force[campaign_id].redemption.budget
+        if budget is None:
+            return None
+        count = None if budget.redemptions is None else max(0, budget.redemptions - self.spent[campaign_id, COUNT])
+        by_currency = {
+            currency: max(0, units(Decimal(most), currency) - self.spent[campaign_id, currency])
+            for currency, most in budget.amount.items()
+        }
+        return Left(count, by_currency or None)
+
+    def spend(self, campaign_id: str, currency: str, reward_units: int) -> None:
+        self._add(campaign_id, currency, reward_units, 1)
+
+    def give_back(self, campaign_id: str, currency: str, reward_units: int) -> None:
+        self._add(campaign_id, currency, -reward_units, -1)
+
+    def keep(self, conn: Connection) -> None:
+        budgets.keep(conn, self.spent, self.changed)
+
+    def _add(self, campaign_id: str, currency: str, reward_units: int, redemptions: int) -> None:
+        for key, more in (((campaign_id, currency), reward_units), ((campaign_id, COUNT), redemptions)):
+            if key in self.spent and more:
+                self.spent[key] += more
+                self.changed.add(key)
+
+
+def hold(conn: Connection, campaign_ids: Sequence[str], versions: Versions) -> Limits:
+    """The limits of the campaigns, in force until the transaction ends."""
+    in_force = {
+        campaign_id: versions.get(conn, campaign_id, version).campaign
+        for campaign_id, version in campaigns.hold(conn, campaign_ids).items()
+    }
+    limited = [campaign_id for campaign_id, campaign in in_force.items() if campaign.redemption.budget is not None]
+    return Limits(in_force, budgets.hold(conn, sorted(limited)) if limited else {})

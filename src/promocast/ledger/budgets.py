@@ -1,0 +1,62 @@
+"""Budgets: what of them is spent, over all versions of a campaign, by redemptions that are active.
+
+A budget is opened when a version that has one is applied, and counted anew then; nobody judges the campaign's deposits
+in that moment, for whoever judges holds the campaign. Locks: after the codes, the campaigns by id, then their budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import orjson
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+
+from promocast.ledger.schema import budgets, redemptions
+
+# The currency under which redemptions are counted.
+COUNT = ""
+
+Spent = dict[tuple[str, str], int]
+
+
+def reopen(conn: Connection, campaign_id: str, document: str) -> None:
+    """Open what the document limits, with what is spent by now; what it does not limit is closed."""
+    budget = orjson.loads(document).get("redemption", {}).get("budget") or {}
+    limited = [*budget.get("amount", {}), *([COUNT] if budget.get("redemptions") else [])]
+    conn.execute(delete(budgets).where(budgets.c.campaign_id == campaign_id))
+    if limited:
+        spent = active(conn, campaign_id)
+        rows = [{"campaign_id": campaign_id, "currency": c, "spent": spent.get(c, 0)} for c in limited]
+        conn.execute(insert(budgets), rows)
+
+
+def active(conn: Connection, campaign_id: str) -> dict[str, int]:
+    """{currency: units of reward promised by active redemptions}, and their number."""
+    r = redemptions.c
+    of_campaign = (r.campaign_id == campaign_id, r.rolled_back_at.is_(None))
+    by_currency = select(r.currency, func.sum(r.reward_units)).where(*of_campaign, r.reward_units.is_not(None))
+    found = {row[0]: int(row[1]) for row in conn.execute(by_currency.group_by(r.currency))}
+    return {**found, COUNT: conn.execute(select(func.count()).where(*of_campaign)).scalar_one()}
+
+
+def hold(conn: Connection, campaign_ids: Sequence[str]) -> Spent:
+    """{(campaign, currency): what is spent} of those of the campaigns that have a budget, held."""
+    b = budgets.c
+    statement = select(b.campaign_id, b.currency, b.spent).where(b.campaign_id.in_(campaign_ids))
+    rows = conn.execute(statement.order_by(b.campaign_id, b.currency).with_for_update())
+    return {(row.campaign_id, row.currency): row.spent for row in rows}
+
+
+def keep(conn: Connection, spent: Mapping[tuple[str, str], int], changed: Collection[tuple[str, str]]) -> None:
+    """Record what is spent by now of budgets that are held."""
+    b = budgets.c
+    for key in sorted(changed):
+        conn.execute(update(budgets).where(tuple_(b.campaign_id, b.currency) == key).values(spent=spent[key]))
+
+
+def of_campaign(conn: Connection, campaign_id: str) -> dict[str, int]:
+    """{currency: what is spent}, the number of redemptions under COUNT; empty without a budget."""
+    b = budgets.c
+    return {
+        row.currency: row.spent for row in conn.execute(select(b.currency, b.spent).where(b.campaign_id == campaign_id))
+    }
