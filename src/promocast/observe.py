@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 import structlog
+from structlog.typing import EventDict
 
 from promocast import masking
 from promocast.settings import LogSettings
@@ -44,7 +45,12 @@ def configure(settings: LogSettings, process: str) -> None:
     """Set up logging for this process: JSON lines, or readable ones on a terminal. What nobody catches is told."""
     level = getattr(logging, settings.level.upper())
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+
+    def of_process(_logger: Any, _method: str, line: EventDict) -> EventDict:
+        return {**line, "process": process}  # in threads as well, to which no context comes by itself
+
     shared: list[Any] = [
+        of_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -67,7 +73,6 @@ def configure(settings: LogSettings, process: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(level, least))
-    structlog.contextvars.bind_contextvars(process=process)
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
     sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)

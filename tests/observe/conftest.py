@@ -51,6 +51,11 @@ class Log:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text.splitlines()]
 
+    @property
+    def ours(self) -> list[dict[str, Any]]:
+        """Without what libraries log."""
+        return [line for line in self.lines if "logger" not in line]
+
     def holds_none_of(self, *secrets: str) -> None:
         """Nothing of the secrets is in the log, and something is."""
         assert self.text, "nothing was logged"
