@@ -80,8 +80,8 @@ def create(runtime: Runtime) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.runtime = runtime
+    app.add_middleware(Measured)  # innermost: the route is written into the scope that it sees
     app.add_middleware(JsonWhateverItIsCalled)
-    app.add_middleware(Measured)
     problems.install(app)
     for resource in (issue, codes, events, deposits, players, callbacks, unsubscribe, health):
         app.include_router(resource.router)

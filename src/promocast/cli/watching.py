@@ -18,6 +18,8 @@ from promocast.settings import MetricsSettings
 
 # Seconds; a process that is asked answers at once, or has stopped.
 PATIENCE: Final = 3
+# Longer, for a supervisor has to ask its processes first.
+PATIENCE_WITH_ALL: Final = 2 * PATIENCE
 
 
 def health_of(runtime: Runtime, process: str) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def seen(settings: MetricsSettings) -> dict[str, Any] | None:
         return None
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
     try:
-        answer = httpx.get(f"http://{host}:{settings.port}/healthz", timeout=PATIENCE, trust_env=False).json()
+        answer = httpx.get(f"http://{host}:{settings.port}/healthz", timeout=PATIENCE_WITH_ALL, trust_env=False).json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
     return answer if isinstance(answer, dict) and "alive" in answer else None
