@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, Row, create_engine, event, text
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, Row, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -27,6 +27,16 @@ from promocast.errors import InputError, LedgerError, LedgerUnavailable
 
 _READ_ONLY: Final = "promocast_read_only"
 
+# A PostgreSQL that has vanished is noticed within half a minute, not hours later when the system gives up: who waits
+# for it can say so, and goes on as soon as it is back. What ledger.url says of these goes first.
+_PATIENCE: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 
 class Ledger:
     """The book. `begin()` for what writes, `read()` for what only reads; both are one transaction each.
@@ -38,13 +48,16 @@ class Ledger:
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         try:
+            at = make_url(url)
+            patience = {} if at.get_backend_name() == "sqlite" else _PATIENCE
             self.engine = create_engine(
-                url,
+                at,
+                connect_args={name: value for name, value in patience.items() if name not in at.query},
                 poolclass=QueuePool,
                 pool_size=pool_size,
                 max_overflow=20,
                 hide_parameters=True,
-                pool_pre_ping=not url.startswith("sqlite"),
+                pool_pre_ping=bool(patience),
             )
         except (ArgumentError, ImportError) as exc:
             raise LedgerError(
