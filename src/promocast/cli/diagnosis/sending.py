@@ -46,6 +46,8 @@ def targets(settings: Settings) -> Iterator[Diagnosis]:
     }
     if popup.url:
         found["channels.popup"] = (popup.url, popup.secrets)
+    if settings.exclusion.url:
+        yield from _strange("exclusion", settings.exclusion.url)
     for name, (url, secrets) in found.items():
         yield from _strange(name, url)
         if not secrets:
