@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from promocast.flows.versions import Versions
 from promocast.ledger import keys, schema
 from promocast.ledger.keys import Key
 from promocast.model import DAY, system_clock
+from promocast.standins.exclusion import ExclusionRegister
 from tests.cli.conftest import CAMPAIGN, Done, Installation
+from tests.flows.desk import running_loop
 
 NOWHERE = "127.0.0.1:1"
 
@@ -281,6 +285,40 @@ def test_the_doctor_says_that_work_waits_in_the_inbox(promocast: Installation) -
 
     assert done.status == 0
     assert "! 1 entries wait in the inbox" in done.out.splitlines()
+
+
+@pytest.fixture
+def register() -> Iterator[ExclusionRegister]:
+    made = ExclusionRegister("hunter2")
+    with running_loop() as loop:
+        asyncio.run_coroutine_threadsafe(made.start(), loop).result(10)
+        yield made
+        asyncio.run_coroutine_threadsafe(made.stop(), loop).result(10)
+
+
+def test_the_doctor_asks_the_exclusion_service_whether_it_is_there(
+    promocast: Installation, register: ExclusionRegister
+) -> None:
+    promocast.configure(f'[exclusion]\nurl = "{register.url}"\ntoken = "hunter2"\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 0
+    assert "the exclusion service answers" in [d["what"] for d in done.json if d["level"] == "ok"]
+    assert [request.body for request in register.requests] == [b'{"player_ids":[]}'], "about nobody"
+
+
+def test_the_doctor_finds_an_exclusion_service_that_does_not_answer_as_it_should(
+    promocast: Installation, register: ExclusionRegister
+) -> None:
+    promocast.configure(f'[exclusion]\nurl = "{register.url}"\ntoken = "guessed"\n')
+
+    done = promocast("doctor", "--json")
+
+    assert done.status == 1
+    [what] = errors(done)
+    assert "(http 401); no player is sent to" in what
+    assert "guessed" not in done.out + done.err
 
 
 # -- status

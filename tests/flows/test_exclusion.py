@@ -4,18 +4,21 @@ nothing nobody is sent to."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
 
+from promocast import gate
 from promocast.channels.outbox import Outbox
 from promocast.errors import ExclusionUnavailable
 from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
 from promocast.flows.exclusion import ASK_AGAIN_AFTER, MOST_ASKED, Exclusions
-from promocast.model import MINUTE, SECOND, Message, Outcome, Sent
+from promocast.model import DAY, MINUTE, SECOND, Message, Outcome, Sent
 from tests.conftest import StoppedClock
 from tests.flows.conftest import Bench
 from tests.flows.desk import Watchful, delivery, desk_of, planned, running_loop
@@ -135,6 +138,78 @@ def test_an_answer_that_grows_old_between_claim_and_first_byte_withholds_the_mes
     assert len(outbox.sent) == 1
     kept = [row for row in (delivery(bench, i) for i in planned(bench, "popup")) if row.state != "sent"]
     assert [(row.state, row.attempts) for row in kept] == [("planned", 0)]
+
+
+class WhileConnecting(Outbox):
+    """An adapter that lets something happen between the claim and the first byte."""
+
+    asks_gate = True
+
+    def __init__(self, happening: Callable[[], object]) -> None:
+        super().__init__()
+        self._happening = happening
+
+    async def send(self, message: Message) -> Outcome:
+        self._happening()
+        gate.about_to_write()
+        return await super().send(message)
+
+
+def test_an_answer_that_is_too_old_at_the_first_byte_costs_no_attempt(
+    bench: Bench, loop: asyncio.AbstractEventLoop
+) -> None:
+    bench.issue("p1")
+    outbox = WhileConnecting(lambda: bench.clock.advance(MINUTE))
+    desk, _ = desk_with(bench, loop, Register(), outbox)
+
+    deliver(desk, "popup", planned(bench, "popup"))
+
+    [row] = [delivery(bench, i) for i in planned(bench, "popup")]
+    assert outbox.sent == []
+    assert (row.state, row.reason, row.attempts) == ("planned", "gate_unsure", 0)
+    assert bench.clock() < row.due_at <= bench.clock() + SECOND
+
+
+def test_what_has_lost_its_code_while_it_was_away_is_not_sent(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    bench.issue("p1")
+    register = Register(away=True)
+    desk, outbox = desk_with(bench, loop, register)
+    deliver(desk, "popup", planned(bench, "popup"))
+
+    bench.clock.advance(7 * DAY)
+    register.away = False
+    deliver(desk, "popup", planned(bench, "popup"))
+
+    [row] = [delivery(bench, i) for i in planned(bench, "popup")]
+    assert (row.state, row.reason, outbox.sent) == ("skipped", "expired", [])
+
+
+def test_threads_that_want_the_same_players_ask_once(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    names = [f"p{i}" for i in range(20)]
+    bench.issue(*names)
+    register = Register()
+    desk, outbox = desk_with(bench, loop, register)
+    together = threading.Barrier(4)
+
+    def send(channel: str) -> None:
+        together.wait()
+        deliver(desk, channel, planned(bench, channel))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, ("popup", "email", "popup", "email")))
+
+    assert [sorted(asked) for asked in register.asked] == [sorted(names)]
+    assert len(outbox.sent) == 40
+
+
+def test_answers_that_have_ended_do_not_fill_the_memory(loop: asyncio.AbstractEventLoop, clock: StoppedClock) -> None:
+    made = exclusions(Register(), loop, clock)
+
+    for turn in range(5):
+        made.known_among([f"{turn}-{i}" for i in range(100)])
+        clock.advance(MINUTE // 2)
+
+    assert len(made._answers) == 200
 
 
 def test_many_players_are_asked_for_in_several_questions(loop: asyncio.AbstractEventLoop, clock: StoppedClock) -> None:

@@ -20,6 +20,7 @@ from promocast.settings import SweepSettings, UnknownPolicy
 from tests.conftest import NOW
 from tests.flows.conftest import CAMPAIGN, Bench, job_for
 from tests.flows.desk import POLICIES, POLICY, attempted, delivery, no_jitter, planned, revoke
+from tests.flows.test_deliver import shown_by
 
 POPUP_ONLY = CAMPAIGN.replace('send = ["popup", "email"]', 'send = ["popup"]')
 
@@ -151,6 +152,17 @@ def test_one_pass_rings_for_no_more_than_a_batch_longest_due_first(bench: Bench)
     swept(bench, batch=2)
 
     assert bench.rung == [("deliver.popup", planned(bench, "popup")[:2])]
+
+
+def test_a_backlog_of_one_channel_leaves_no_other_out(bench: Bench) -> None:
+    for code in bench.issue("p1", "p2", "p3"):
+        shown_by(bench, code)
+    bench.rung.clear()
+
+    bench.clock.advance(SECOND)
+    swept(bench, batch=2)
+
+    assert "deliver.call" in {queue for queue, _ in bench.rung}
 
 
 def test_where_nothing_is_due_nothing_is_rung(bench: Bench) -> None:

@@ -11,9 +11,10 @@ from promocast.flows.fallback import fire_failed
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
 from promocast.flows.versions import Versions
-from promocast.ledger import Ledger, channels, codes, deliveries, deposits, events, requests
+from promocast.ledger import Connection, Ledger, channels, codes, deliveries, deposits, events, requests
+from promocast.ledger.deliveries import Due
 from promocast.ledger.events import Event
-from promocast.model import Clock, Instant
+from promocast.model import CHANNELS, Clock, Instant
 from promocast.settings import SweepSettings
 
 
@@ -52,7 +53,7 @@ def sweep(
     before = now - settings.ring_after
     with ledger.read() as conn:
         parts = requests.due(conn, before, settings.batch)
-        waiting = deliveries.due(conn, before, settings.batch)
+        waiting = _waiting(conn, before, settings.batch)
         unjudged = deposits.due(conn, before, settings.batch)
         standing = channels.states(conn)
     hopeless = [
@@ -69,6 +70,16 @@ def sweep(
         if ids and short(queue):
             ring(queue, ids)
     return Swept(len(parts), len(waiting), len(unjudged), leases_ended, given_up, expired)
+
+
+def _waiting(conn: Connection, before: Instant, limit: int) -> list[Due]:
+    """What waits for a sender, longest first. No channel is left out because of another's backlog, which may stay long:
+    the channel is paused, or the exclusion service away."""
+    found = deliveries.due(conn, before, limit)
+    if len(found) < limit:
+        return found
+    crowded_out = [channel for channel in CHANNELS if channel not in {delivery.channel for delivery in found}]
+    return found + deliveries.due(conn, before, limit, crowded_out)
 
 
 def _end_leases(ledger: Ledger, policies: Mapping[str, Policy], now: Instant, jitter: retry.Jitter, limit: int) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy import Column, Connection, Integer, Row, func, or_, select, text
 
 from promocast.ledger.engine import insert_new, rows_of
 from promocast.ledger.schema import attempts, codes, deliveries
-from promocast.model import DeliveryState, Instant
+from promocast.model import CHANNELS, DeliveryState, Instant
 
 # What an attempt that cost nothing gives back; a column of the values to close with, and of no table.
 _GIVEN_BACK: Final = Column("given_back", Integer)
@@ -217,8 +217,8 @@ class Due:
     unknowns: int
 
 
-def due(conn: Connection, before: Instant, limit: int) -> list[Due]:
-    """Deliveries that wait for a sender since `before`, longest first."""
+def due(conn: Connection, before: Instant, limit: int, among: Sequence[str] = CHANNELS) -> list[Due]:
+    """Deliveries on the channels `among` that wait for a sender since `before`, longest first."""
     d = deliveries.c
     statement = (
         select(d.id, d.channel, d.state, d.attempts, d.unknowns)
@@ -226,6 +226,8 @@ def due(conn: Connection, before: Instant, limit: int) -> list[Due]:
         .order_by(d.due_at)
         .limit(limit)
     )
+    if len(among) < len(CHANNELS):
+        statement = statement.where(d.channel.in_(among))
     return [Due(row.id, row.channel, row.state, row.attempts, row.unknowns) for row in conn.execute(statement)]
 
 

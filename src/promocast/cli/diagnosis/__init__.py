@@ -26,5 +26,6 @@ def diagnose(settings: Settings, source: Path | None = None) -> list[Diagnosis]:
         *sending.targets(settings),
         *sending.ways_back(settings),
         *reach.reachability(settings),
+        *reach.exclusion(settings),
         *journeys.agree(settings),
     ]

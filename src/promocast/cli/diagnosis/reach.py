@@ -14,7 +14,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from promocast.channels import guard
+from promocast.channels.http import Http
 from promocast.cli.diagnosis.finding import Diagnosis
+from promocast.errors import ExclusionUnavailable
+from promocast.exclusion import HttpExclusionService
 from promocast.settings import IPNetwork, Settings
 
 # Seconds for all of it; what takes longer is no use to a channel.
@@ -64,6 +67,25 @@ def targets_of(settings: Settings) -> Iterator[Target]:
     mail = of.email
     if mail.use == "builtin" and mail.configured:
         yield Target("channels.email", mail.host, mail.port, mail.security == "tls", None, mail.ca_file, greets=True)
+
+
+def exclusion(settings: Settings) -> Iterator[Diagnosis]:
+    """Does the exclusion service answer? It is asked about nobody."""
+
+    async def ask() -> None:
+        http = Http()
+        try:
+            await HttpExclusionService(settings.exclusion, http).excluded([])
+        finally:
+            await http.close()
+
+    if not settings.exclusion.url:
+        return
+    try:
+        asyncio.run(ask())
+        yield Diagnosis("ok", "the exclusion service answers")
+    except ExclusionUnavailable as exc:
+        yield Diagnosis("error", str(exc), "look at [exclusion], and at docs/exclusion.md for what it has to answer")
 
 
 async def _reached(target: Target) -> Diagnosis:
