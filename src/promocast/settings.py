@@ -237,6 +237,7 @@ class VerificationSettings(Section):
     grace: Duration = 10 * MINUTE
     occurred_before: Duration = 72 * HOUR
     occurred_after: Duration = 5 * MINUTE
+    max_guesses: int = Field(5, ge=1)
 
 
 class MetricsSettings(Section):

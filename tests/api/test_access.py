@@ -15,6 +15,8 @@ CALLS = {
     ("POST", "/v1/codes"): {"codes"},
     ("POST", "/v1/codes/lookup"): {"read"},
     ("GET", "/v1/codes/{code}"): {"read"},
+    ("POST", "/v1/codes/{code}/validate"): {"deposits"},
+    ("POST", "/v1/codes/{code}/revoke"): {"admin"},
     ("GET", "/v1/codes"): {"read"},
     ("POST", "/v1/events/client-action"): {"codes"},
     ("GET", "/v1/events"): {"read"},

@@ -360,3 +360,37 @@ def test_a_page_that_cannot_be_is_refused_with_a_pointer(api: Api, query: str, p
 
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+def test_a_code_is_validated_without_being_used(api: Api) -> None:
+    code = api.issue("p1")["p1"]
+    asked = {"player_id": "p1", "amount": "50.00", "currency": "EUR"}
+
+    answers = [api.client("deposits").post(f"/v1/codes/{code}/validate", json=asked) for _ in range(2)]
+
+    assert [(answer.status_code, answer.json()["result"]) for answer in answers] == [(200, "accepted")] * 2
+    short = api.client("deposits").post(f"/v1/codes/{code}/validate", json=asked | {"amount": "15.00"}).json()
+    assert (short["reason"], short["near_miss"]["text"]) == ("below_minimum", "5.00 EUR short")
+    assert api.client().get(f"/v1/codes/{code}").json()["status"] == "issued"
+
+
+def test_what_is_no_deposit_cannot_be_validated(api: Api) -> None:
+    code = api.issue("p1")["p1"]
+
+    answer = api.client("deposits").post(f"/v1/codes/{code}/validate", json={"player_id": "p1", "amount": "-1"})
+
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/amount"]
+
+
+def test_a_code_is_revoked_by_an_admin_and_stays_so(api: Api) -> None:
+    code = api.issue("p1")["p1"]
+
+    for body in ({"reason": "leaked"}, None):
+        answer = api.client().post(f"/v1/codes/{code}/revoke", json=body)
+        assert (answer.status_code, answer.json()["status"]) == (200, "revoked")
+    assert api.client().post("/v1/codes/NOSUCH/revoke").status_code == 404
+
+    [line] = [line for line in api.client().get(f"/v1/codes/{code}").json()["timeline"] if "revoked" in line["what"]]
+    assert line["what"].startswith("revoked by key ")
+    assert line["reason"] == "leaked"

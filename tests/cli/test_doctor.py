@@ -144,17 +144,15 @@ def listening(greeting: bytes | None = None, tls: ssl.SSLContext | None = None) 
 
 
 def test_what_can_be_reached_is_reached_and_sent_nothing(promocast: Installation) -> None:
-    with listening() as web, listening(b"220 mail.example.com ESMTP\r\n") as mail, listening() as register:
+    with listening() as web, listening(b"220 mail.example.com ESMTP\r\n") as mail:
         promocast.configure(
             f'[endpoints.crm]\nurl = "http://127.0.0.1:{web}/"\n'
             f'[channels.email]\nhost = "127.0.0.1"\nport = {mail}\nsender = "a@example.com"\n'
-            f'[exclusion]\nurl = "http://127.0.0.1:{register}/"\n'
         )
         done = promocast("doctor", "--json")
 
     assert one_about(done, f"[endpoints.crm] 127.0.0.1:{web}")["level"] == "ok"
     assert one_about(done, f"[channels.email] 127.0.0.1:{mail}")["level"] == "ok"
-    assert one_about(done, f"[exclusion] 127.0.0.1:{register}")["level"] == "ok"
 
 
 def test_what_is_away_may_come_back(promocast: Installation) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from itertools import permutations
 from typing import Any
 
@@ -15,8 +16,12 @@ from sqlalchemy import func, select
 
 from promocast import jobs
 from promocast.campaign.document import LIKELY_ALPHABET
-from promocast.flows import issue, show
+from promocast.errors import NotFound
+from promocast.flows import issue, show, validate, verify
+from promocast.flows import revoke as revoke_flow
 from promocast.flows import tell as flow
+from promocast.flows.validate import Asked
+from promocast.flows.verify import Anew
 from promocast.jobs import VERIFY
 from promocast.ledger import audit, budgets, codes, deposits, events, inbox, players, schema
 from promocast.ledger.codes import Code
@@ -663,3 +668,137 @@ def test_the_limit_per_player_is_that_of_the_version_in_force(bench: Bench) -> N
     bench.apply(ONE_EACH)
 
     assert bench.deposit("tx-2", promo_code=second.code)["reason"] == "limit_reached"
+
+
+# Guessing, revoking, judging anew
+
+
+def guess(bench: Bench, number: int, player_id: str = "p1") -> dict[str, Any]:
+    return bench.deposit(f"guess-{number}", player_id=player_id, promo_code=f"NOSUCH{number}")
+
+
+def test_after_five_guesses_in_an_hour_further_ones_are_refused_and_prolong_nothing(bench: Bench) -> None:
+    first = [guess(bench, i)["result"] for i in range(5)]
+    bench.clock.advance(HOUR // 2)
+    refused = [guess(bench, i)["reason"] for i in range(5, 15)]
+    bench.clock.advance(HOUR // 2)
+    later = guess(bench, 20)["result"]
+
+    assert first == ["waiting"] * 5
+    assert refused == ["too_many_attempts"] * 10
+    assert later == "waiting", "the five are an hour old, and the ten counted for nothing"
+
+
+def test_another_players_code_is_a_guess_too_and_says_nothing(bench: Bench) -> None:
+    [code] = bench.issue("p2")
+
+    verdicts = [bench.deposit(f"tx-{i}", promo_code=code.code) for i in range(6)]
+
+    assert [verdict["reason"] for verdict in verdicts] == ["other_player"] * 5 + ["too_many_attempts"]
+    assert {verdict["code"] for verdict in verdicts} == {None}
+
+
+def test_a_code_that_the_player_holds_is_never_refused_for_guessing(bench: Bench) -> None:
+    [code] = bench.issue("p1")
+    for i in range(6):
+        guess(bench, i)
+
+    assert bench.deposit(promo_code=code.code)["result"] == "accepted"
+
+
+def test_one_deposit_is_one_guess_however_often_it_is_told_and_judged(bench: Bench) -> None:
+    for _ in range(10):
+        guess(bench, 0)
+        bench.judge("guess-0")
+
+    assert guess(bench, 1)["result"] == "waiting"
+
+
+def test_one_players_guesses_are_not_anothers(bench: Bench) -> None:
+    for i in range(6):
+        guess(bench, i)
+
+    assert guess(bench, 6, "p2")["result"] == "waiting"
+
+
+def test_guessing_at_once_gets_no_more_guesses(bench: Bench) -> None:
+    ids = [f"guess-{i}" for i in range(24)]
+    messages = [jobs.read_deposit(told(i, "p1", promo_code=f"X{i}")) for i in ids]
+    flow.record(bench.ledger, messages, bench.clock())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(bench.judge, ids))
+
+    results = [verdict_of(bench, i)["result"] for i in ids]
+    assert (results.count("waiting"), results.count("refused")) == (5, 19)
+
+
+def ask(bench: Bench, text: str, player_id: str = "p1", **facts: Any) -> dict[str, Any]:
+    asked = Asked(player_id, Decimal(facts.pop("amount", "50.00")), facts.pop("currency", "EUR"), **facts)
+    return validate.validate(bench.ledger, text, asked, bench.clock(), versions=bench.versions, terms=bench.terms)
+
+
+def test_validating_says_what_a_deposit_would_come_to_and_changes_nothing(bench: Bench) -> None:
+    bench.apply(budgeted(redemptions=1))
+    [code] = bench.issue("p1")
+
+    for _ in range(3):
+        would_be = ask(bench, code.code)
+        assert (would_be["deposit_id"], would_be["result"], would_be["reward"]["amount"]) == (None, "accepted", "25.00")
+    assert ask(bench, code.code, amount="19.00")["near_miss"]["changes"] == {"amount": "20.00"}
+    assert spent(bench) == {"": 0, "EUR": 0}
+    assert code_of(bench, code.id).redeemed == 0
+    assert bench.deposit(promo_code=code.code)["result"] == "accepted"
+    assert ask(bench, code.code)["reason"] == "already_redeemed"
+
+
+def test_validating_counts_as_guessing(bench: Bench) -> None:
+    [code] = bench.issue("p2")
+
+    reasons = [ask(bench, text)["reason"] for text in ("A1", "A2", code.code, "A3", "A4", "A5", code.code)]
+
+    assert (
+        reasons
+        == ["unknown_code", "unknown_code", "other_player", "unknown_code", "unknown_code"] + ["too_many_attempts"] * 2
+    )
+    assert guess(bench, 1)["reason"] == "too_many_attempts"
+
+
+def test_a_revoked_code_is_out_of_use_and_says_who_did_it(bench: Bench) -> None:
+    [code] = bench.issue("p1")
+
+    for _ in range(2):
+        revoke_flow.revoke(bench.ledger, code.code.lower(), bench.clock(), by="ann", reason="leaked")
+
+    assert bench.deposit(promo_code=code.code)["reason"] == "revoked"
+    with bench.ledger.read() as conn:
+        told_of = [data for type_, _, data in events.of_code(conn, code.id) if type_ == "code.revoked"]
+    assert told_of == [{"by": "ann", "reason": "leaked"}]
+    with pytest.raises(NotFound):
+        revoke_flow.revoke(bench.ledger, "NOSUCH", bench.clock(), by="ann")
+
+
+def test_a_refused_deposit_is_judged_anew_by_hand_with_its_author(bench: Bench) -> None:
+    bench.apply(budgeted(redemptions=1))
+    first, second = bench.issue("p1", "p2")
+    bench.deposit(promo_code=first.code)
+    assert bench.deposit("tx-2", player_id="p2", promo_code=second.code)["reason"] == "budget_exhausted"
+    bench.apply(budgeted(redemptions=2))
+    assert bench.judge("tx-2")["tx-2"]["result"] == "refused", "a refusal stands by itself"
+
+    anew = Anew("ann", "budget raised")
+    verdicts = verify.judge(
+        bench.ledger,
+        ["tx-1", "tx-2"],
+        versions=bench.versions,
+        terms=bench.terms,
+        clock=bench.clock,
+        ring=bench.ring,
+        anew=anew,
+    )
+
+    assert {i: verdict["result"] for i, verdict in verdicts.items()} == {"tx-1": "accepted", "tx-2": "accepted"}
+    with bench.ledger.read() as conn:
+        told_of = [e["data"] for e in events.feed(conn, events.START, 1_000)[0] if e["type"] == "deposit.reverified"]
+    assert told_of == [{"deposit_id": "tx-2", "by": "ann", "reason": "budget raised", "was": "budget_exhausted"}]
+    assert spent(bench) == {"": 2, "EUR": 5_000}

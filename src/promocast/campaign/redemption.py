@@ -25,6 +25,7 @@ def judge(
     excluded: bool,
     grace_until: Instant,
     now: Instant,
+    guessed_enough: bool = False,
 ) -> Verdict:
     """The verdict on a deposit that redeemed nothing so far.
 
@@ -33,13 +34,22 @@ def judge(
         held: the depositing player's codes, newest first; asked only where nothing is quoted.
         excluded: whether a block of either type is active for the player.
         grace_until: until when an unknown quoted code may still turn up.
+        guessed_enough: the quoted code is a guess (`is_guess`), and the player has had all that are allowed.
     """
     if not deposit.approved:
         if deposit.negated:
             return Verdict("refused", reason="not_approved", detail="undone before it was approved")
         return Verdict("pending")
-    verdict = _judge_approved(deposit, quoted, held, excluded=excluded, grace_until=grace_until, now=now)
+    if guessed_enough:
+        verdict = Verdict("refused", reason="too_many_attempts", detail="too many codes that are not the player's")
+    else:
+        verdict = _judge_approved(deposit, quoted, held, excluded=excluded, grace_until=grace_until, now=now)
     return rolled_back(verdict) if deposit.negated else verdict
+
+
+def is_guess(deposit: Deposit, quoted: Candidate | None) -> bool:
+    """Whether the deposit quotes a code that is unknown, or another's who alone may use it."""
+    return deposit.promo_code is not None and (quoted is None or _is_anothers(quoted, deposit))
 
 
 def rolled_back(verdict: Verdict) -> Verdict:
@@ -109,7 +119,7 @@ def _checks(deposit: Deposit, code: Candidate, *, excluded: bool) -> Iterator[Ch
     starts = campaign.starts_at
     if deposit.occurred_at_doubted:
         yield Check("occurred_at", passed=True, detail="outside the window around the receipt; judged by the receipt")
-    others = code.player_id is not None and code.player_id != deposit.player_id and code.campaign.code.holder_only
+    others = _is_anothers(code, deposit)
     yield Check("other_player", not others, "the code is another player's" if others else "")
     yield Check("player_excluded", not excluded, "a block is active for the player" if excluded else "")
     yield Check(
@@ -163,6 +173,10 @@ def _deposit_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:
     if terms.deposit_index:
         fits = deposit.deposit_index in terms.deposit_index
         yield Check("wrong_deposit_index", fits, f"{deposit.deposit_index}, of {listed(terms.deposit_index)}")
+
+
+def _is_anothers(code: Candidate, deposit: Deposit) -> bool:
+    return code.player_id is not None and code.player_id != deposit.player_id and code.campaign.code.holder_only
 
 
 def _budget_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:

@@ -70,8 +70,8 @@ class Verdict:
     near_miss: dict[str, Any] | None = None
     trace: tuple[Check, ...] = ()
 
-    def as_json(self, deposit_id: str) -> dict[str, Any]:
-        """The verdict object of contract section 4."""
+    def as_json(self, deposit_id: str | None) -> dict[str, Any]:
+        """The verdict object of contract section 4; of a deposit that was not made, its id is null."""
         shown = asdict(self)
         del shown["code_id"]
         return {"deposit_id": deposit_id, **shown, "trace": [asdict(check) for check in self.trace]}

@@ -11,9 +11,10 @@ import typer
 from promocast.campaign.label_tags import fold
 from promocast.cli import context
 from promocast.errors import NotFound
+from promocast.flows import revoke
 from promocast.ledger import Ledger, codes, story
 
-app = typer.Typer(help="Look codes up, and export them.", no_args_is_help=True)
+app = typer.Typer(help="Look codes up, revoke and export them.", no_args_is_help=True)
 
 COLUMNS: Final = [
     "code",
@@ -46,6 +47,14 @@ def show(code: str, as_json: Annotated[bool, typer.Option("--json", help="Print 
     context.out.print("timeline")
     for line in told["timeline"]:
         context.out.print(f"  {line['at']:24}  {line['what']}")
+
+
+@app.command("revoke")
+def revoke_code(code: str, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
+    """Take a code out of use, now. What was not sent stays unsent."""
+    with context.open_ledger(context.settings()) as ledger:
+        revoked = revoke.revoke(ledger, code, context.clock(), by=context.who(), reason=reason)
+    context.out.print(f"{revoked.code} of {revoked.campaign_id} is revoked")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import json
 import os
 import sys
@@ -83,6 +84,11 @@ def bell_or_silence(of: Settings) -> Ring:
 
 def _silence(_queue: str, _ids: Sequence[int | str]) -> None:
     return None
+
+
+def who() -> str:
+    """Whom to record as the author of what is done by hand."""
+    return f"{getpass.getuser()} at the command line"
 
 
 def print_json(value: Any) -> None:

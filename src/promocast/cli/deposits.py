@@ -11,7 +11,8 @@ import typer
 from promocast import jobs
 from promocast.cli import context
 from promocast.errors import InputError, NotFound
-from promocast.flows import tell
+from promocast.flows import tell, verify
+from promocast.flows.versions import Versions
 from promocast.ledger import deposits
 
 app = typer.Typer(help="Tell deposits, and see their verdicts.", no_args_is_help=True)
@@ -49,6 +50,29 @@ def send(
     context.out.print(f"{len(good)} recorded, {bad} refused")
     if bad:
         raise typer.Exit(1)
+
+
+@app.command()
+def reverify(deposit_id: str, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
+    """Judge a refused deposit anew, by what is committed now. A verdict that took something stands."""
+    settings = context.settings()
+    with context.open_ledger(settings) as ledger:
+        with ledger.read() as conn:
+            known = deposits.get(conn, deposit_id)
+        if known is None:
+            raise NotFound("unknown_deposit", f"No deposit {deposit_id!r} was told.")
+        if known.result not in ("refused", "no_code"):
+            raise InputError("not_refused", f"Deposit {deposit_id!r} is {known.result or 'not judged yet'}; it stands.")
+        verdict = verify.judge(
+            ledger,
+            [deposit_id],
+            versions=Versions(),
+            terms=settings.verification,
+            clock=context.clock,
+            ring=context.bell_or_silence(settings),
+            anew=verify.Anew(context.who(), reason),
+        )[deposit_id]
+    context.out.print(f"{deposit_id}: {verdict['result']}" + (f", {verdict['reason']}" if verdict["reason"] else ""))
 
 
 @app.command()

@@ -50,11 +50,11 @@ class Limits:
                 self.changed.add(key)
 
 
-def hold(conn: Connection, campaign_ids: Sequence[str], versions: Versions) -> Limits:
-    """The limits of the campaigns, in force until the transaction ends."""
+def hold(conn: Connection, campaign_ids: Sequence[str], versions: Versions, *, lock: bool = True) -> Limits:
+    """The limits of the campaigns; with `lock`, in force until the transaction ends."""
     in_force = {
         campaign_id: versions.get(conn, campaign_id, version).campaign
-        for campaign_id, version in campaigns.hold(conn, campaign_ids).items()
+        for campaign_id, version in campaigns.versions(conn, campaign_ids, lock=lock).items()
     }
     limited = [campaign_id for campaign_id, campaign in in_force.items() if campaign.redemption.budget is not None]
-    return Limits(in_force, budgets.hold(conn, sorted(limited)) if limited else {})
+    return Limits(in_force, budgets.spent(conn, sorted(limited), lock=lock) if limited else {})

@@ -16,6 +16,7 @@ from promocast import metrics
 from promocast.campaign import deposit as deposits_rules
 from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
+from promocast.campaign.document import Campaign
 from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.verdict import Candidate, Verdict
@@ -24,7 +25,7 @@ from promocast.flows import Ring, limits, rules, waiting
 from promocast.flows.limits import Limits
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deposits, events, players
+from promocast.ledger import Connection, Ledger, codes, deposits, events, guesses, players
 from promocast.ledger.codes import Code
 from promocast.ledger.deposits import Recorded, Redemption
 from promocast.ledger.engine import lock_players
@@ -32,6 +33,24 @@ from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
 from promocast.money import units, written
 from promocast.settings import VerificationSettings
+
+
+def candidate(code: Code, issued_with: Campaign, limits: Limits, player_redemptions: int) -> Candidate:
+    """A code, what it was issued with, and what is in force."""
+    return Candidate(
+        code_id=code.id,
+        code=code.code,
+        campaign=issued_with,
+        player_id=code.player_id,
+        issued_at=code.issued_at,
+        expires_at=code.expires_at,
+        revoked_at=code.revoked_at,
+        redeemed=code.redeemed,
+        max_redemptions=code.max_redemptions,
+        player_redemptions=player_redemptions,
+        per_player=limits.in_force[code.campaign_id].redemption.per_player,
+        left=limits.left(code.campaign_id),
+    )
 
 
 @dataclass(slots=True)
@@ -58,27 +77,36 @@ class _Bench:
         mine.sort(key=lambda code: (code.issued_at, code.id), reverse=True)
         return [self._candidate(code, deposit) for code in mine]
 
+    def may_guess(self, deposit: Deposit) -> bool:
+        """Whether the player may quote one more code that is not theirs; counted at the deposit's receipt."""
+        at, most = deposit.received_at, self.terms.max_guesses
+        return guesses.allow(self.conn, deposit.player_id, at, most, deposit.deposit_id)
+
     def _candidate(self, code: Code, deposit: Deposit) -> Candidate:
-        return Candidate(
-            code_id=code.id,
-            code=code.code,
-            campaign=self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign,
-            player_id=code.player_id,
-            issued_at=code.issued_at,
-            expires_at=code.expires_at,
-            revoked_at=code.revoked_at,
-            redeemed=code.redeemed,
-            max_redemptions=code.max_redemptions,
-            player_redemptions=self.active.get((deposit.player_id, code.campaign_id), 0),
-            per_player=self.limits.in_force[code.campaign_id].redemption.per_player,
-            left=self.limits.left(code.campaign_id),
-        )
+        issued_with = self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign
+        return candidate(code, issued_with, self.limits, self.active.get((deposit.player_id, code.campaign_id), 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """Somebody's wish that refused deposits be judged as if for the first time."""
+
+    by: str
+    reason: str
 
 
 def judge(
-    ledger: Ledger, ids: Sequence[str], *, versions: Versions, terms: VerificationSettings, clock: Clock, ring: Ring
+    ledger: Ledger,
+    ids: Sequence[str],
+    *,
+    versions: Versions,
+    terms: VerificationSettings,
+    clock: Clock,
+    ring: Ring,
+    anew: Anew | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Judge recorded deposits; {deposit id: verdict}. Judging again changes nothing unless something new was told."""
+    """Judge recorded deposits; {deposit id: verdict}. Judging again changes nothing unless something new was told, or
+    it is asked for (`anew`), which is recorded."""
     verdicts: dict[str, dict[str, Any]] = {}
     with ledger.begin() as conn:
         told = deposits.hold(conn, sorted(set(ids)))
@@ -93,6 +121,8 @@ def judge(
         bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
+            if anew is not None:
+                known = _reopened(bench, known, anew)
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
         bench.limits.keep(conn)
     for verdict in verdicts.values():
@@ -129,6 +159,16 @@ def _open_bench(
     )
 
 
+def _reopened(bench: _Bench, known: Recorded, anew: Anew) -> Recorded:
+    """The deposit without its refusal; any other verdict stands."""
+    if known.result not in ("refused", "no_code"):
+        return known
+    was = (known.verdict or {}).get("reason")
+    data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": was}
+    events.append(bench.conn, Event("deposit.reverified", bench.now, data=data))
+    return replace(known, verdict=None)
+
+
 def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redemption | None) -> dict[str, Any]:
     before = known.verdict
     if redeemed is not None:
@@ -143,13 +183,15 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
         and not deposit.negated
     ):
         return _keep(bench, deposit, before)
+    quoted = bench.quoted(deposit) if deposit.promo_code is not None else None
     verdict = redemption.judge(
         deposit,
-        bench.quoted(deposit) if deposit.promo_code is not None else None,
+        quoted,
         bench.held(deposit) if deposit.promo_code is None else [],
         excluded=deposit.player_id in bench.excluded,
         grace_until=deposit.received_at + bench.terms.grace,
         now=bench.now,
+        guessed_enough=redemption.is_guess(deposit, quoted) and not bench.may_guess(deposit),
     )
     if verdict.result == "accepted":
         _redeem(bench, deposit, verdict)

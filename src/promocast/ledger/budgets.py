@@ -25,8 +25,8 @@ def reopen(conn: Connection, campaign_id: str, document: str) -> None:
     limited = [*budget.get("amount", {}), *([COUNT] if budget.get("redemptions") else [])]
     conn.execute(delete(budgets).where(budgets.c.campaign_id == campaign_id))
     if limited:
-        spent = active(conn, campaign_id)
-        rows = [{"campaign_id": campaign_id, "currency": c, "spent": spent.get(c, 0)} for c in limited]
+        so_far = active(conn, campaign_id)
+        rows = [{"campaign_id": campaign_id, "currency": c, "spent": so_far.get(c, 0)} for c in limited]
         conn.execute(insert(budgets), rows)
 
 
@@ -39,19 +39,20 @@ def active(conn: Connection, campaign_id: str) -> dict[str, int]:
     return {**found, COUNT: conn.execute(select(func.count()).where(*of_campaign)).scalar_one()}
 
 
-def hold(conn: Connection, campaign_ids: Sequence[str]) -> Spent:
-    """{(campaign, currency): what is spent} of those of the campaigns that have a budget, held."""
+def spent(conn: Connection, campaign_ids: Sequence[str], *, lock: bool) -> Spent:
+    """{(campaign, currency): what is spent} of those of the campaigns that have a budget; `lock` holds them."""
     b = budgets.c
-    statement = select(b.campaign_id, b.currency, b.spent).where(b.campaign_id.in_(campaign_ids))
-    rows = conn.execute(statement.order_by(b.campaign_id, b.currency).with_for_update())
+    found = select(b.campaign_id, b.currency, b.spent).where(b.campaign_id.in_(campaign_ids))
+    found = found.order_by(b.campaign_id, b.currency)
+    rows = conn.execute(found.with_for_update() if lock else found)
     return {(row.campaign_id, row.currency): row.spent for row in rows}
 
 
-def keep(conn: Connection, spent: Mapping[tuple[str, str], int], changed: Collection[tuple[str, str]]) -> None:
+def keep(conn: Connection, amounts: Mapping[tuple[str, str], int], changed: Collection[tuple[str, str]]) -> None:
     """Record what is spent by now of budgets that are held."""
     b = budgets.c
     for key in sorted(changed):
-        conn.execute(update(budgets).where(tuple_(b.campaign_id, b.currency) == key).values(spent=spent[key]))
+        conn.execute(update(budgets).where(tuple_(b.campaign_id, b.currency) == key).values(spent=amounts[key]))
 
 
 def of_campaign(conn: Connection, campaign_id: str) -> dict[str, int]:

@@ -38,10 +38,10 @@ def all_in_force(conn: Connection) -> Sequence[InForce]:
     return [InForce(*row) for row in conn.execute(_IN_FORCE.order_by(campaigns.c.id))]
 
 
-def hold(conn: Connection, campaign_ids: Sequence[str]) -> dict[str, int]:
-    """{campaign: the version in force}, which stays in force until this transaction ends."""
-    statement = select(campaigns.c.id, campaigns.c.version).where(campaigns.c.id.in_(campaign_ids))
-    return {row.id: row.version for row in conn.execute(statement.order_by(campaigns.c.id).with_for_update(read=True))}
+def versions(conn: Connection, campaign_ids: Sequence[str], *, lock: bool) -> dict[str, int]:
+    """{campaign: the version in force}; with `lock` it stays in force until this transaction ends."""
+    found = select(campaigns.c.id, campaigns.c.version).where(campaigns.c.id.in_(campaign_ids)).order_by(campaigns.c.id)
+    return {row.id: row.version for row in conn.execute(found.with_for_update(read=True) if lock else found)}
 
 
 def document(conn: Connection, campaign_id: str, version: int) -> str:

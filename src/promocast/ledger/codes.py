@@ -227,6 +227,12 @@ def redeem(conn: Connection, code_id: int) -> bool:
     return done.rowcount == 1
 
 
+def revoke(conn: Connection, code_id: int, now: Instant) -> bool:
+    """Out of use since `now`; False where it was already."""
+    done = conn.execute(update(codes).where(codes.c.id == code_id, codes.c.revoked_at.is_(None)).values(revoked_at=now))
+    return done.rowcount == 1
+
+
 def give_back(conn: Connection, code_id: int) -> None:
     """Return one redemption after a rollback."""
     conn.execute(update(codes).where(codes.c.id == code_id).values(redeemed=codes.c.redeemed - 1))

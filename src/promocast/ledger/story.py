@@ -16,6 +16,7 @@ _WORDS = {
     "code.redeemed": "redeemed by deposit {deposit_id}: {amount} {currency}",
     "code.rolled_back": "deposit {deposit_id} was undone; the redemption was given back",
     "code.expired": "expired unused",
+    "code.revoked": "revoked by {by}",
     "code.report_refused": "reported by another player; refused",
     "client_action": "client action {action}",
     "delivery.delivered": "arrived by {channel}",
@@ -83,7 +84,10 @@ def timeline(conn: Connection, code: Code) -> list[dict[str, Any]]:
 
 def _say(type_: str, data: dict[str, Any]) -> str:
     said = _WORDS[type_].format_map(
-        {name: data.get(name, "?") for name in ("deposit_id", "amount", "currency", "action", "reason", "channel")}
+        {
+            name: data.get(name, "?")
+            for name in ("deposit_id", "amount", "currency", "action", "reason", "channel", "by")
+        }
     )
     return f"{said} (refused: another player's code)" if type_ == "client_action" and data.get("refused") else said
 

@@ -55,8 +55,6 @@ def targets_of(settings: Settings) -> Iterator[Target]:
     for name, channel in (("push.fcm", of.push.fcm), ("telegram", of.telegram), ("sms", of.sms)):
         if channel.use == "builtin" and channel.configured:
             urls.append((f"channels.{name}", channel.base_url, channel.allow_private))
-    if settings.exclusion.url:
-        urls.append(("exclusion", settings.exclusion.url, settings.exclusion.allow_private))
     for name, url, networks in urls:
         with contextlib.suppress(ValueError):  # an address that is none is told by sending.py
             parts = urlsplit(url)
