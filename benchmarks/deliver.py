@@ -92,7 +92,7 @@ async def _desk(ledger: Ledger, url: str, loop: asyncio.AbstractEventLoop) -> tu
         versions=Versions(),
         watch=watch,
         adapters={"popup": popup},
-        endpoints=frozenset(),
+        targets={"popup": "digest"},
         policies={"popup": Policy(SLOTS, 20_000, 8, "resend", 900_000)},
         loop=loop,
         clock=system_clock,

@@ -105,6 +105,9 @@ def _of_channels(found: Figures, now: Instant) -> Iterator[Metric]:
         "1: our configuration is at fault; a probe is sent now and then.",
         labels=["channel"],
     )
+    disabled = GaugeMetricFamily(
+        "promocast_endpoint_disabled", "1: nothing goes there until the operator says so.", labels=["endpoint"]
+    )
     every = found.standing.get(EVERY)
     for channel in CHANNELS:
         of = found.channels[channel]
@@ -115,7 +118,10 @@ def _of_channels(found: Figures, now: Instant) -> Iterator[Metric]:
         age.add_metric([channel], 0 if of.oldest_due is None else (now - of.oldest_due) / SECOND)
         paused.add_metric([channel], any(state is not None and state.paused_at is not None for state in (every, own)))
         halted.add_metric([channel], own is not None and own.halted_at is not None)
-    yield from (by_state, due, age, paused, halted)
+    for name, standing in found.standing.items():
+        if standing.disabled_at is not None:
+            disabled.add_metric([name], 1)
+    yield from (by_state, due, age, paused, halted, disabled)
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

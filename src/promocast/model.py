@@ -156,9 +156,13 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """Our own configuration is at fault (credentials, sender, quota): it stays planned and no attempt is spent."""
+    """Our own configuration is at fault (credentials, sender, quota): it stays planned and no attempt is spent.
+
+    `gone`: a system of the operator's wants nothing more; nothing is tried there until the operator says so.
+    """
 
     why: str
+    gone: bool = False
 
 
 # `why` is a short word of ours plus the provider's code, never its free text: that may quote an address or a code.

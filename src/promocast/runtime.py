@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import threading
@@ -16,6 +17,7 @@ from promocast.broker import WaitingBroker
 from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
 from promocast.exclusion import HttpExclusionService
+from promocast.flows import circuits
 from promocast.flows.desk import Desk
 from promocast.flows.exclusion import Exclusions
 from promocast.flows.outcomes import Policy
@@ -28,7 +30,7 @@ from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
 from promocast.progress import Progress
 from promocast.returns import Returns
-from promocast.settings import Settings, TelegramSettings
+from promocast.settings import CallSettings, PopupSettings, Settings, TelegramSettings
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class Runtime:
             self._outside = _Outside(self.settings, self.clock, self.progress)
             self._watch = Watch(self.ledger, self.clock, self._exclusions(self._outside))
             self._watch.look()
+            circuits.renew(self.ledger, targets(self.settings), self.clock())
             threading.Thread(target=self._keep_looking, name="watch", daemon=True).start()
         return Desk(
             ledger=self.ledger,
@@ -75,7 +78,7 @@ class Runtime:
             versions=self.versions,
             watch=self._watch,
             adapters=self._outside.adapters,
-            endpoints=frozenset(self.settings.endpoints),
+            targets=targets(self.settings),
             policies=self.policies,
             loop=self._outside.loop,
             clock=self.clock,
@@ -191,8 +194,17 @@ def policies(settings: Settings) -> dict[str, Policy]:
             unknown_after=first.unknown_after,
             rate=first.rate,
             per_address=first.per_chat if isinstance(first, TelegramSettings) else 0,
+            disable_after=first.disable_after if isinstance(first, PopupSettings | CallSettings) else 0,
         )
     return found
+
+
+def targets(settings: Settings) -> dict[str, str]:
+    """{circuit: digest of its URL} of the systems of the operator's that are posted to."""
+    urls = {f"endpoints.{name}": endpoint.url for name, endpoint in settings.endpoints.items()}
+    if settings.channels.popup.url:
+        urls["popup"] = settings.channels.popup.url
+    return {circuit: hashlib.sha256(url.encode()).hexdigest()[:16] for circuit, url in urls.items()}
 
 
 def configured_channels(settings: Settings) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from promocast.model import HOUR, MINUTE, SECOND, parse_duration
+from promocast.model import DAY, HOUR, MINUTE, SECOND, parse_duration
 
 
 def _duration(value: Any) -> Any:
@@ -109,6 +109,7 @@ class PopupSettings(ChannelSettings):
     secrets: Secrets = ()
     allow_private: Networks = ()
     concurrency: int = Field(64, ge=1, le=2000)
+    disable_after: Duration = 5 * DAY
 
     @property
     def configured(self) -> bool:
@@ -210,6 +211,7 @@ class SmsSettings(ChannelSettings):
 
 class CallSettings(ChannelSettings):
     max_attempts: int = Field(20, ge=1)
+    disable_after: Duration = 5 * DAY
 
     @property
     def configured(self) -> bool:

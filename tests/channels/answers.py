@@ -28,5 +28,5 @@ def word(outcome: Outcome) -> str:
             return "failed_maybe_sent" if maybe_sent else "failed"
         case Rejected(address_dead=address_dead):
             return "rejected_dead" if address_dead else "rejected"
-        case Halted():
-            return "halted"
+        case Halted(gone=gone):
+            return "disabled" if gone else "halted"

@@ -31,7 +31,8 @@ Made from `tests/answers/*.toml`, from which the channels' tests are made as wel
 | failed_maybe_sent | may or may not have been taken: unknown, and the channel's policy decides |
 | rejected | final for this message; the address is fine |
 | rejected_dead | final, and the address is suppressed |
-| halted | our configuration is at fault: the channel's circuit opens, deliveries stay planned |
+| halted | our configuration is at fault: the circuit of the channel or endpoint opens, deliveries stay planned |
+| disabled | the operator's system wants no more: nothing is tried until the operator says so, deliveries stay planned |
 | delivered | it has arrived |
 | again | the provider dropped it: sent again, as an attempt of its own |
 | opted_out | final; the address is suppressed until its owner says otherwise, and the player's consent goes with it |

@@ -6,11 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
-from promocast.channels.http import Answer
-from promocast.channels.signed_post import read
-from promocast.model import Deferred
+from promocast.channels.http import Answer, Http
+from promocast.channels.signed_post import Call, read
+from promocast.model import Deferred, Message, system_clock
+from promocast.settings import CallSettings, SignedPost
 from promocast.standins.base import Reply
+from promocast.standins.endpoint import Endpoint
 from tests.channels.answers import load, word
 from tests.channels.rig_popup import PopupRig
 from tests.conftest import NOW, StoppedClock
@@ -18,13 +21,16 @@ from tests.conftest import NOW, StoppedClock
 pytestmark = pytest.mark.anyio
 
 ANSWERS = load("signed_post")
+SECRET = "whsec_" + "AAAA" * 8
 
 
 @pytest.mark.parametrize("row", ANSWERS, ids=[f"{row['status']} {row.get('headers', '')}" for row in ANSWERS])
 def test_an_answer_means_what_the_table_says(row: dict[str, Any]) -> None:
     answer = Answer(row["status"], row.get("headers", {}), row["body"].encode())
 
-    assert word(read(answer, lambda: NOW)) == row["outcome"], row["source"]
+    outcome = read(answer, lambda: NOW, redirected=row.get("redirected", 0))
+
+    assert word(outcome) == row["outcome"], row["source"]
 
 
 async def test_a_site_that_asks_to_wait_holds_all_popups(clock: StoppedClock) -> None:
@@ -34,6 +40,36 @@ async def test_a_site_that_asks_to_wait_holds_all_popups(clock: StoppedClock) ->
         outcome = await rig.channel.send(rig.message())
 
     assert outcome == Deferred(clock() + 30_000, "http 429", account=True)
+
+
+async def test_a_few_redirects_in_a_row_halt_and_anything_else_between_them_does_not(clock: StoppedClock) -> None:
+    async with PopupRig(clock) as rig:
+        statuses = iter([302, 302, 500, 302, 302, 302, 302, 204, 302])
+        rig.site.script = lambda _: Reply(next(statuses))
+
+        outcomes = [word(await rig.channel.send(rig.message())) for _ in range(9)]
+
+    assert outcomes == ["failed"] * 5 + ["halted", "halted", "sent", "failed"]
+
+
+async def test_redirects_of_one_endpoint_do_not_count_for_another(clock: StoppedClock) -> None:
+    async with Endpoint(SECRET, script=lambda _: Reply(302)) as moved, Endpoint(SECRET) as fine:
+        secrets = (SecretStr(SECRET),)
+        endpoints = {
+            "moved": SignedPost(url=moved.url, secrets=secrets),
+            "fine": SignedPost(url=fine.url, secrets=secrets),
+        }
+        http = Http()
+        calls = Call(CallSettings(), endpoints, http, system_clock)
+
+        outcomes = [word(await calls.send(call_to(name))) for name in ("moved", "fine") * 3]
+        await http.close()
+
+    assert outcomes == ["failed", "sent", "failed", "sent", "halted", "sent"]
+
+
+def call_to(endpoint: str) -> Message:
+    return Message(key="d-1", channel="call", campaign="welcome", address=endpoint, content={"body": "{}"})
 
 
 async def test_a_redirect_is_not_followed(clock: StoppedClock) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from promocast.flows import issue
 from promocast.flows.versions import Versions
-from promocast.ledger import keys, schema
+from promocast.ledger import channels, keys, schema
 from promocast.ledger.keys import Key
 from promocast.model import DAY, system_clock
 from promocast.standins.exclusion import ExclusionRegister
@@ -354,6 +354,59 @@ def test_the_status_of_a_ledger_that_was_never_made_says_how_to_make_it(bare: In
 
     assert (done.status, done.out) == (1, "")
     assert "promocast ledger upgrade" in done.err
+
+
+# -- channels and endpoints
+
+CRM = '[endpoints.crm]\nurl = "https://crm.example.com/"\nsecrets = ["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]\n'
+
+
+def disable(promocast: Installation, circuit: str) -> None:
+    with promocast.ledger() as ledger, ledger.begin() as conn:
+        assert channels.disable(conn, circuit, "digest", "http 410", system_clock())
+
+
+@pytest.mark.parametrize("circuit", ["popup", "endpoints.crm"])
+def test_what_was_disabled_is_told_with_its_reason_and_goes_on_when_it_is_resumed(
+    promocast: Installation, circuit: str
+) -> None:
+    promocast.configure(CRM)
+    disable(promocast, circuit)
+
+    status, table, doctor = promocast("status", "--json"), promocast("status"), promocast("doctor", "--json")
+    resumed, again = promocast("channel", "resume", circuit), promocast("channel", "resume", circuit)
+
+    assert status.json["disabled"] == {circuit: "http 410"}
+    assert circuit == "popup" or f"{circuit} disabled: http 410" in table.out
+    [found] = [each for each in doctor.json if f"{circuit} is disabled" in each["what"]]
+    assert (found["level"], found["advice"].rpartition(": ")[2]) == ("warning", f"`promocast channel resume {circuit}`")
+    assert (resumed.status, resumed.out) == (0, f"{circuit} goes on\n")
+    assert again.out == f"{circuit} was neither paused nor disabled\n"
+    assert promocast("status", "--json").json["disabled"] == {}
+
+
+def test_an_endpoint_is_paused_and_resumed_as_a_channel_is(promocast: Installation) -> None:
+    promocast.configure(CRM)
+
+    paused = promocast("channel", "pause", "endpoints.crm")
+    listed = promocast("status", "--json").json["paused"]
+    resumed = promocast("channel", "resume", "endpoints.crm")
+
+    assert (paused.out, listed, resumed.out) == (
+        "endpoints.crm is paused\n",
+        ["endpoints.crm"],
+        "endpoints.crm goes on\n",
+    )
+    assert promocast("status", "--json").json["paused"] == []
+
+
+def test_a_channel_or_endpoint_that_there_is_none_of_is_wrong_usage(promocast: Installation) -> None:
+    promocast.configure(CRM)
+
+    done = promocast("channel", "resume", "endpoints.crn")
+
+    assert (done.status, done.out) == (2, "")
+    assert "endpoints.crm" in done.err
 
 
 # -- ledger

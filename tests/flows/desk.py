@@ -54,7 +54,7 @@ def desk_of(
         versions=bench.versions,
         watch=Watchful(bench.ledger, changes.get("clock", bench.clock)),
         adapters=dict.fromkeys(CHANNELS, Outbox()) if adapters is None else adapters,
-        endpoints=frozenset({"crm", "bonus-engine"}),
+        targets=dict.fromkeys(("popup", "endpoints.crm", "endpoints.bonus-engine"), "digest"),
         policies=POLICIES,
         loop=loop,
         clock=bench.clock,

@@ -259,7 +259,7 @@ def test_a_channel_or_endpoint_that_is_not_configured_is_skipped_as_such(
     [code] = bench.issue("p1")
     shown_by(bench, code)
     calls = Outbox()
-    desk = desk_of(bench, loop, {"call": calls}, endpoints=frozenset({"bonus-engine"}))
+    desk = desk_of(bench, loop, {"call": calls}, targets={"endpoints.bonus-engine": "digest"})
 
     for channel in ("popup", "call"):
         deliver(desk, channel, planned(bench, channel))

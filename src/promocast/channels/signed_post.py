@@ -17,6 +17,9 @@ from promocast.settings import CallSettings, ChannelSettings, PopupSettings, Sig
 THROTTLED = frozenset({408, 425, 429, 502, 504})
 BUSY = frozenset({500, 503})  # held back where they say for how long
 
+REDIRECTS = range(300, 400)
+A_FEW = 3
+
 
 class Target:
     """A configured receiver with its decoded keys, and the transport that reaches what it may reach."""
@@ -24,6 +27,7 @@ class Target:
     def __init__(self, target: SignedPost, http: Http) -> None:
         self.url = target.url
         self.http = http.within(guard.allowance(target.url, target.allow_private))
+        self.redirected = 0  # times in a row
         self.keys = [signing.webhook_key(secret.get_secret_value()) for secret in target.secrets]
 
 
@@ -99,11 +103,18 @@ async def post(target: Target, key: str, body: bytes, settings: ChannelSettings,
         return Failed(exc.cause, maybe_sent=False)
     except MaybeSent as exc:
         return Failed(exc.cause, maybe_sent=True)
-    return read(answer, clock)
+    outcome = read(answer, clock, redirected=target.redirected)
+    target.redirected = target.redirected + 1 if answer.status in REDIRECTS else 0
+    return outcome
 
 
-def read(answer: Answer, clock: Callable[[], int]) -> Outcome:
-    """What a receiver's answer means (specification: only 2xx is success, redirects are not followed)."""
+def read(answer: Answer, clock: Callable[[], int], *, redirected: int = 0) -> Outcome:
+    """What a receiver's answer means (specification: only 2xx is success, redirects are not followed).
+
+    Args:
+        redirected: how many requests before this one were redirected in a row. One may be a balancer's mood; a few mean
+            that the configured address is not the receiver's any more.
+    """
     status, asked = answer.status, answer.headers.get("retry-after")
     why = f"http {status}"
     if 200 <= status < 300:
@@ -111,7 +122,9 @@ def read(answer: Answer, clock: Callable[[], int]) -> Outcome:
     if status in THROTTLED or (status in BUSY and asked):
         # One system takes all of them: what it asks of one it asks of all.
         return Deferred(retry.retry_after(asked, clock(), MINUTE), why, account=True)
-    if status == 410 or 300 <= status < 400:
+    if status == 410:
+        return Halted(why, gone=True)
+    if status in REDIRECTS and redirected + 1 >= A_FEW:
         return Halted(why)
     if status == 413:
         return Rejected(why, address_dead=False)

@@ -1,4 +1,5 @@
-"""Stopping what leaves: all of it, or one channel. Deliveries stay planned and go on when it is resumed."""
+"""Stopping what leaves: all of it, one channel, or the calls to one endpoint. Deliveries stay planned and go on when it
+is resumed."""
 
 from __future__ import annotations
 
@@ -7,12 +8,13 @@ from typing import Annotated
 import typer
 
 from promocast.cli import context
+from promocast.flows import circuits
 from promocast.ledger import channels
 from promocast.model import CHANNELS
 
-app = typer.Typer(help="Pause a channel, and let it go on.", no_args_is_help=True)
+app = typer.Typer(help="Pause a channel or an endpoint, and let it go on.", no_args_is_help=True)
 
-Channel = Annotated[str, typer.Argument(help=f"One of {', '.join(CHANNELS)}.")]
+Channel = Annotated[str, typer.Argument(help=f"One of {', '.join(CHANNELS)}, or endpoints.NAME.")]
 
 
 def stop_all() -> None:
@@ -27,19 +29,20 @@ def resume_all() -> None:
 
 @app.command()
 def pause(channel: Channel) -> None:
-    """Nothing more leaves on this channel; its deliveries stay planned."""
+    """Nothing more leaves on this channel, or for this endpoint; its deliveries stay planned."""
     _pause(_known(channel), channel)
 
 
 @app.command()
 def resume(channel: Channel) -> None:
-    """Let a paused channel go on."""
+    """Let a channel or an endpoint go on that was paused, or disabled: its system wants no more, or failed for days."""
     _resume(_known(channel), channel)
 
 
 def _known(channel: str) -> str:
-    if channel not in CHANNELS:
-        raise typer.BadParameter(f"channels are {', '.join(CHANNELS)}")
+    known = [*CHANNELS, *(f"endpoints.{name}" for name in sorted(context.settings().endpoints))]
+    if channel not in known:
+        raise typer.BadParameter(f"there are {', '.join(known)}")
     return channel
 
 
@@ -51,5 +54,5 @@ def _pause(name: str, words: str) -> None:
 
 def _resume(name: str, words: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
-        done = channels.resume(conn, name)
-    context.out.print(f"{words} goes on" if done else f"{words} was not paused")
+        done = circuits.resume(conn, name, context.clock())
+    context.out.print(f"{words} goes on" if done else f"{words} was neither paused nor disabled")

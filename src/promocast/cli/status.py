@@ -79,6 +79,7 @@ class View:
             "inbox": dict(found.inbox),
             "paused": sorted(state.name for state in found.standing.values() if state.paused_at is not None),
             "halted": {name: state.reason for name, state in standing.items() if state.halted_at is not None},
+            "disabled": {name: state.reason for name, state in standing.items() if state.disabled_at is not None},
             "processes": watching.seen(self._settings.metrics),
         }
 
@@ -121,6 +122,7 @@ def _open(settings: Settings, found: Figures, now: Instant) -> dict[str, dict[st
             "rate": pace[channel].rate,
             "paused": any(state is not None and state.paused_at is not None for state in (every, own)),
             "halted": own.reason if own and halted else None,
+            "disabled": own.reason if own and own.disabled_at is not None else None,
             "next_probe": rfc3339(own.probe_at) if own and halted and own.probe_at is not None else None,
         }
     return told
@@ -144,6 +146,8 @@ def tables(found: dict[str, Any]) -> Group:
         f"{found['unsent']} due and not sent",
     )
     grid.add_row("waiting", f"{found['parts_waiting']} parts to issue, {found['deposits_waiting']} deposits to judge")
+    if endpoints := _endpoints(found):
+        grid.add_row("endpoints", endpoints)
     grid.add_row("deposits", _counts(found["deposits"], "none"))
     grid.add_row("inbox", _counts(found["inbox"], "empty"))
     grid.add_row("processes", _processes(found["processes"]))
@@ -168,9 +172,19 @@ def _standing(of: dict[str, Any]) -> str:
         words.append("paused")
     if of["halted"] is not None:
         words.append(f"halted: {of['halted']}" + (f", next probe {of['next_probe']}" if of["next_probe"] else ""))
+    if of["disabled"] is not None:
+        words.append(f"disabled: {of['disabled']}")
     if of["rate"]:
         words.append(f"at most {of['rate']:g}/s")
     return "; ".join(words)
+
+
+def _endpoints(found: dict[str, Any]) -> str:
+    """The endpoints that something is to be said of; channels have rows of their own."""
+    told = [f"{name} paused" for name in found["paused"] if name.startswith("endpoints.")]
+    for word in ("halted", "disabled"):
+        told += [f"{name} {word}: {why}" for name, why in found[word].items() if name.startswith("endpoints.")]
+    return "; ".join(told)
 
 
 def _processes(seen: dict[str, Any] | None) -> str:

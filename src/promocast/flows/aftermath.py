@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from promocast import recipients, retry
+from promocast import recipients
 from promocast.campaign import journey
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, channels, codes, events, moves, players, suppressions
+from promocast.ledger import Connection, codes, events, moves, players, suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.events import Event
 from promocast.model import DAY, PLAYER_CHANNELS, Address, Instant
-from promocast.observe import log
 
 # How long a dead address is left alone: numbers and mailboxes are given to somebody else in time.
 SUPPRESSED_FOR: Final = 180 * DAY
@@ -70,18 +69,6 @@ def opt_out(conn: Connection, player_id: str, channel: str, via: str, now: Insta
         return False
     events.append(conn, Event("player.opted_out", now, data={"player_id": player_id, "channel": channel, "via": via}))
     return True
-
-
-def halt(conn: Connection, channel: str, why: str, now: Instant) -> None:
-    """The provider refuses us for a fault of ours: the channel's circuit opens."""
-    if channels.halt(conn, channel, why, now, now + retry.PROBE_AFTER_HALT):
-        events.append(conn, Event("channel.halted", now, data={"channel": channel, "reason": why}))
-        log.error("channel_halted", channel=channel, reason=why)
-
-
-def recover(conn: Connection, channel: str) -> None:
-    if channels.recover(conn, channel):
-        log.warning("channel_recovered", channel=channel)
 
 
 def holders(conn: Connection, deliveries: Sequence[Sending]) -> Mapping[int, Code]:

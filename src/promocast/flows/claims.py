@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from promocast import metrics, retry
-from promocast.flows import aftermath, compose, outcomes
+from promocast.flows import aftermath, circuits, compose
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import FAILED, fire_failed
@@ -29,20 +29,12 @@ def record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Insta
     aftermath.sent(conn, desk.versions, [c.delivery for c in ours if c.state == "sent"], now)
     aftermath.suppress(conn, [(c.delivery, c.reason or "", c.opted_out) for c in ours if c.address_dead], now)
     _follow(conn, [c for c in ours if c.moved_to], now)
-    _tend_circuits(conn, closings, now)
+    circuits.tend(desk, conn, closings, now)
     late = len(closings) - len(closed)
     if late:
         log.warning("late_outcomes", count=late)
     failed = [c.delivery.id for c in ours if c.due_at is None and c.state in FAILED]
     return fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else []
-
-
-def _tend_circuits(conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
-    """A channel whose provider refuses us for a fault of ours is halted, and goes on when a send succeeds."""
-    for channel in {c.delivery.channel for c in closings if c.state == "sent"}:
-        aftermath.recover(conn, channel)
-    for channel, why in {c.delivery.channel: c.reason or "" for c in closings if c.halted}.items():
-        aftermath.halt(conn, channel, why, now)
 
 
 def _follow(conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
@@ -88,6 +80,7 @@ def claim(
     skipped = [closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
     skipped += _out_of_turn(desk, policy, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
+    skipped += _shut_out(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
     planned = record(desk, conn, skipped, now)
     return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned
 
@@ -105,17 +98,16 @@ def _out_of_turn(
     return [Closing(delivery, "planned", "out of turn", due_at=due_at, counts=False) for delivery, due_at in early]
 
 
+def _shut_out(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
+    """Calls to an endpoint that is stopped; they are planned again, and added to `withheld`."""
+    held = circuits.held(conn, dossiers, now)
+    withheld.update({closing.delivery.id: closing.reason for closing in held})
+    return held
+
+
 def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
     """A delivery that must not be sent (again); unknown, where an earlier attempt may have arrived all the same."""
     return Closing(delivery, "unknown" if delivery.unknowns else state, why, counts=False)
-
-
-def given_back(dossier: Dossier, why: str, until: Instant) -> Closing:
-    """A delivery whose time has not come; it costs no attempt, and is looked at again no later than at its end."""
-    ends_at = outcomes.end_of(dossier.delivery, dossier.code.expires_at)
-    return Closing(
-        dossier.delivery, "planned", why, due_at=until if ends_at is None else min(until, ends_at), counts=False
-    )
 
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:

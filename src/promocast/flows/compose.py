@@ -18,6 +18,7 @@ from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import EXCLUDED, Player
 from promocast.model import Address, DeliveryState, Instant, Message, PushSubscription, Rejected, rfc3339
 from promocast.returns import Returns
+from promocast.settings import LONGEST_LIFE_OF_A_CALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,24 @@ class Dossier:
     def rule(self) -> Rule:
         return self.version.campaign.journey[self.delivery.rule]
 
+    @property
+    def circuit(self) -> str:
+        """What is stopped as one with this delivery: its channel, or the endpoint that it calls."""
+        return f"endpoints.{self.rule.call}" if self.delivery.channel == "call" else self.delivery.channel
+
 
 def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None:
     """How this delivery ends without being sent, and why, if it must not be sent.
 
-    Calls to systems pass everything but the rule's `unless`. An address that is suppressed is rejected, as its provider
-    would do it, so that the journey can fall back on another channel; the rest is skipped.
+    Calls to systems pass everything but the rule's `unless` and their own end. An address that is suppressed is
+    rejected, as its provider would do it, so that the journey can fall back on another channel; the rest is skipped.
     """
     code, channel = dossier.code, dossier.delivery.channel
     facts = CodeFacts(code.shown_at, code.revoked_at, code.expires_at, code.redeemed, code.max_redemptions)
     reason = journey.withheld(dossier.rule, facts)
     if channel == "call":
-        return ("skipped", reason) if reason else None
+        too_late = now >= dossier.delivery.planned_at + LONGEST_LIFE_OF_A_CALL
+        return ("skipped", reason) if reason else ("exhausted", "too_late") if too_late else None
     reason = reason or journey.dead(facts, now, dossier.version.campaign.min_ttl)
     reason = reason or (dossier.player.refusal(channel, now) if dossier.player else None)
     reason = reason or (EXCLUDED if dossier.excluded else None)
@@ -62,10 +69,8 @@ def account(dossier: Dossier) -> str:
     try:
         adapter, address = _address(dossier)
     except LookupError:
-        return dossier.delivery.channel
-    if isinstance(address, PushSubscription):
-        return f"{adapter} {address.service}"
-    return f"endpoints.{address}" if adapter == "call" else dossier.delivery.channel
+        return dossier.circuit
+    return f"{adapter} {address.service}" if isinstance(address, PushSubscription) else dossier.circuit
 
 
 def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejected:

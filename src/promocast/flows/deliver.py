@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -139,7 +139,11 @@ def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[lis
     now = desk.clock()
     wait = {account: ms for account, ms in zip(asked, desk.limiter.holds(asked), strict=True) if ms > 0}
     held = {d.delivery.id: wait[accounts[d.delivery.id]] for d in dossiers if accounts[d.delivery.id] in wait}
-    back = [claims.given_back(d, "on hold", now + held[d.delivery.id]) for d in dossiers if d.delivery.id in held]
+    back = [
+        outcomes.given_back(d.delivery, "on hold", now + held[d.delivery.id], d.code.expires_at)
+        for d in dossiers
+        if d.delivery.id in held
+    ]
     return [dossier for dossier in dossiers if dossier.delivery.id not in held], back
 
 
@@ -151,7 +155,7 @@ def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closin
         return
     adapter, message = made
     channel = desk.adapters.get(adapter)
-    if channel is None or (adapter == "call" and message.address not in desk.endpoints):
+    if channel is None or (adapter == "call" and dossier.circuit not in desk.targets):
         metrics.SENDS.labels(dossier.delivery.channel, "withheld").inc()
         closings.append(claims.closed_unsent(dossier.delivery, "skipped", "not_configured"))
         return
@@ -203,7 +207,7 @@ def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closi
         return claims.closed_unsent(dossier.delivery, "skipped", outcome.reason)
     if isinstance(outcome, Deferred) and outcome.account:
         desk.limiter.hold(compose.account(dossier), outcome.until)
-    return outcomes.closing(
+    closing = outcomes.closing(
         dossier.delivery,
         outcome,
         desk.policies[dossier.delivery.channel],
@@ -211,6 +215,7 @@ def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closi
         now=desk.clock(),
         jitter=desk.jitter,
     )
+    return replace(closing, circuit=dossier.circuit)
 
 
 @dataclass(slots=True)

@@ -19,14 +19,15 @@ from promocast.returns import Returns
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What delivering needs. `adapters` has those configured; once `stopping` is set nothing more is claimed."""
+    """What delivering needs. `adapters` has those configured; `targets` the systems of the operator's that are posted
+    to, as {`popup` or `endpoints.crm`: the digest of its URL}. Once `stopping` is set nothing more is claimed."""
 
     ledger: Ledger
     returns: Returns
     versions: Versions
     watch: Watch
     adapters: Mapping[str, Channel]
-    endpoints: frozenset[str]
+    targets: Mapping[str, str]
     policies: Mapping[str, Policy]
     loop: asyncio.AbstractEventLoop
     clock: Clock

@@ -24,6 +24,7 @@ class Policy:
     unknown_after: int
     rate: float = 0
     per_address: int = 0  # ms between two messages to one address
+    disable_after: int = 0  # ms for which nothing may succeed at a system of the operator's; 0: for ever
 
     @property
     def resends(self) -> int:
@@ -50,8 +51,10 @@ def closing(
             return _final(delivery, "rejected", why, address_dead=address_dead, opted_out=opted_out)
         case Deferred(until, why):
             return _again(delivery, why, until, ends_at, counts=False)
-        case Halted(why):
-            return replace(_again(delivery, why, now + retry.PROBE_AFTER_HALT, ends_at, counts=False), halted=True)
+        case Halted(why, gone):
+            # What was disabled is kept from being sent by its circuit, and is to go on as soon as that does.
+            waits = _again(delivery, why, now if gone else now + retry.PROBE_AFTER_HALT, ends_at, counts=False)
+            return replace(waits, halted=not gone, disables=gone)
         case Failed(why, maybe_sent=True):
             return unknown(delivery, why, policy, now=now, jitter=jitter)
         case Failed(why):
@@ -63,6 +66,11 @@ def closing(
 def end_of(delivery: Claimed, code_ends_at: Instant | None) -> Instant | None:
     """When a delivery is of no use any more: a call's own end, else that of its code."""
     return delivery.planned_at + LONGEST_LIFE_OF_A_CALL if delivery.channel == "call" else code_ends_at
+
+
+def given_back(delivery: Claimed, why: str, until: Instant, ends_at: Instant | None) -> Closing:
+    """A delivery whose time has not come; it costs no attempt, and is looked at again no later than at its end."""
+    return _again(delivery, why, until, end_of(delivery, ends_at), counts=False)
 
 
 def _final(delivery: Claimed, state: DeliveryState, why: str, **more: Any) -> Closing:

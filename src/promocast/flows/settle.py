@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promocast import retry
-from promocast.flows import Ring, aftermath, rules
+from promocast.flows import Ring, aftermath, circuits, rules
 from promocast.flows.fallback import FAILED, fire_failed
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
@@ -86,7 +86,7 @@ def _follow(conn: Connection, one: Settled, report: Report, versions: Versions, 
     if one.state == one.was:
         return []
     if report.halted:
-        aftermath.halt(conn, one.channel, report.why or "", now)
+        circuits.halt(conn, one.channel, report.why or "", now)
     if one.state in ("sent", "delivered") and one.was != "sent":
         aftermath.sent(conn, versions, [one], now)
     if one.state == "delivered":

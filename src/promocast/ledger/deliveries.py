@@ -57,8 +57,9 @@ class Closing:
     """What became of one attempt. `counts`: it cost one. `unknown`: the provider may have taken the message.
 
     `history` is the word for the attempts table, or None where the delivery itself says all there is to say. `halted`:
-    our own configuration is at fault. `address_dead`: nothing will ever arrive there. `opted_out`: its owner does not
-    want it. `moved_to`: what the address is called now.
+    our own configuration is at fault. `disables`: the system there wants nothing more. `circuit`: the channel or
+    endpoint that the attempt was made on; empty where none was made. `address_dead`: nothing will ever arrive there.
+    `opted_out`: its owner does not want it. `moved_to`: what the address is called now.
     """
 
     delivery: Claimed
@@ -70,6 +71,8 @@ class Closing:
     unknown: bool = False
     history: str | None = None
     halted: bool = False
+    disables: bool = False
+    circuit: str = ""
     address_dead: bool = False
     opted_out: bool = False
     moved_to: str | None = None
@@ -242,6 +245,13 @@ def holders(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
     """{delivery: the player whose code it carries}; empty where it is nobody's yet."""
     statement = select(deliveries.c.id, codes.c.player_id).join(codes, codes.c.id == deliveries.c.code_id)
     return {row.id: row.player_id or "" for row in conn.execute(statement.where(deliveries.c.id.in_(ids)))}
+
+
+def release(conn: Connection, channel: str, reason: str, now: Instant) -> None:
+    """What is planned for later for that reason is due now."""
+    d = deliveries.c
+    waiting = (d.due_at > now, d.channel == channel, d.state == "planned", d.reason == reason)
+    conn.execute(update(deliveries).where(*waiting).values(due_at=now))
 
 
 def give_up(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:

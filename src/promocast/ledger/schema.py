@@ -288,15 +288,19 @@ moved_addresses = Table(
     _instant("moved_at"),
 )
 
-# Only channels of which there is something to say; "*" stands for all of them.
+# Only channels, and endpoints (`endpoints.crm`), of which there is something to say; "*" stands for all of them.
 channels = Table(
     "channels",
     metadata,
     _text("name", primary_key=True),
     _instant("paused_at", nullable=True),
     _instant("halted_at", nullable=True),
-    _text("reason", nullable=True),  # why it is halted
+    _text("reason", nullable=True),  # why it is halted, or disabled
     _instant("probe_at", nullable=True),  # halted: when one delivery may be tried
+    _instant("failing_since", nullable=True),  # of a system of the operator's: nothing has succeeded there since
+    _instant("failed_at", nullable=True),  # and it failed last, to the hour
+    _instant("disabled_at", nullable=True),  # nothing goes there until the operator says so
+    _text("target", nullable=True),  # the digest of the URL of which these three speak
 )
 
 players = Table(

@@ -11,9 +11,9 @@ from redis.exceptions import NoPermissionError
 from promocast.broker import make_client
 from promocast.cli.diagnosis.finding import Diagnosis
 from promocast.errors import ConfigError, LedgerError
-from promocast.ledger import Ledger, inbox, migrate, server
+from promocast.ledger import Ledger, channels, inbox, migrate, server
 from promocast.ledger.server import Server
-from promocast.model import SECOND, Instant, system_clock
+from promocast.model import SECOND, Instant, rfc3339, system_clock
 from promocast.settings import Settings
 from promocast.valkey import queue_url
 
@@ -38,8 +38,15 @@ def ledger(settings: Settings) -> Iterator[Diagnosis]:
         with opened.read() as conn:
             waiting = sum(inbox.counts(conn).values())
             found, now = server.facts(conn), system_clock()
+            standing = channels.states(conn)
         if waiting:
             yield Diagnosis("warning", f"{waiting} entries wait in the inbox", "`promocast inbox list` shows them")
+        for state in standing.values():
+            if state.disabled_at is not None:
+                what = (
+                    f"{state.name} is disabled since {rfc3339(state.disabled_at)} ({state.reason}): its deliveries wait"
+                )
+                yield Diagnosis("warning", what, f"once it is mended: `promocast channel resume {state.name}`")
         if found is not None:
             yield from of_postgresql(found, now)
     except LedgerError as exc:
