@@ -14,18 +14,19 @@ from sqlalchemy import Row
 
 from promocast import retry
 from promocast.channels.outbox import Outbox
-from promocast.flows import circuits
+from promocast.flows import circuits, claims
 from promocast.flows.circuits import HELD_FOR, QUIET
 from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
-from promocast.ledger import channels, events
+from promocast.ledger import channels, deliveries, events
 from promocast.ledger.channels import State
+from promocast.ledger.deliveries import Closing
 from promocast.model import DAY, HOUR, MINUTE, SECOND, Deferred, Failed, Halted, Message, Outcome, Rejected, Sent
 from tests.conftest import NOW
 from tests.flows.conftest import CAMPAIGN, Bench
 from tests.flows.desk import POLICIES, POLICY, delivery, desk_of, planned, running_loop
 from tests.flows.test_deliver import shown_by
-from tests.flows.test_sweep import swept
+from tests.flows.test_sweep import claimed, swept
 
 GONE = Halted("http 410", gone=True)
 TWO_ENDPOINTS = CAMPAIGN + '\n[[journey]]\non = "client_action"\naction = "CODE_IS_SHOWN"\ncall = "bonus-engine"\n'
@@ -93,6 +94,7 @@ def test_an_endpoint_that_wants_no_more_is_disabled_and_no_other_is_held_up(
 
     assert {(row.state, row.attempts) for row in rows(bench, calls["crm"])} == {("planned", 0)}
     assert {row.state for row in rows(bench, calls["bonus-engine"])} == {"sent"}
+    assert NOW in {row.due_at for row in rows(bench, calls["crm"])}, "it goes on as soon as its endpoint does"
     since = "2026-11-24T10:00:00Z"
     assert told(bench, "endpoint.disabled") == [
         {"endpoint": "crm", "channel": "call", "reason": "http 410", "since": since}
@@ -308,6 +310,19 @@ def test_a_streak_is_written_down_once_an_hour_and_a_success_only_after_one(
         noted.append(state and state.failed_at)
 
     assert noted == [NOW, NOW + HOUR, NOW + HOUR, NOW + 2 * HOUR]
+
+
+def test_a_failure_beside_a_success_begins_no_streak(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    bench.issue("p1", "p2")
+    desk, _ = desk_with(bench, loop, lambda _: Sent())
+    claimed_ids = claimed(bench, "popup")
+    with bench.ledger.begin() as conn:
+        well, ill = deliveries.overdue_leases(conn, NOW + POLICY.lease, 2)
+        failed = Closing(ill, "planned", "http 500", due_at=NOW + MINUTE, circuit="popup")
+        claims.record(desk, conn, [failed, Closing(well, "sent", circuit="popup")], NOW)
+
+    assert sorted(row.state for row in rows(bench, claimed_ids)) == ["planned", "sent"]
+    assert state_of(bench, "popup") is None
 
 
 def test_a_site_may_fail_for_ever_where_the_operator_wants_that(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
