@@ -50,7 +50,6 @@ def configure(settings: LogSettings, process: str) -> None:
         return {**line, "process": process}  # in threads as well, to which no context comes by itself
 
     shared: list[Any] = [
-        of_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -66,7 +65,7 @@ def configure(settings: LogSettings, process: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[masking.mask, renderer],
+            processors=[of_process, masking.mask, renderer],
             use_get_message=False,  # arguments are not even put into their template
         )
     )
