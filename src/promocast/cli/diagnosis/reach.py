@@ -1,4 +1,5 @@
-"""Can what the channels lead to be reached? A connection is made, up to TLS or a greeting, and nothing sent."""
+"""Can what the channels lead to be reached? A connection is made, up to TLS or a greeting, and nothing sent. Only the
+exclusion service is asked, about nobody."""
 
 from __future__ import annotations
 
