@@ -29,6 +29,9 @@ STOPS = int(os.environ.get("FAULT_STOPS", "4"))
 FULL = os.environ.get("FAULT_FULL", "") == "1"
 SEED = int(os.environ.get("FAULT_SEED", str(time.time_ns() % 1_000_000)))
 
+# Where a fault has nothing to do with the ledger's kind, both take part at full size only.
+LEDGERS = ["sqlite", "postgresql"] if FULL else ["sqlite"]
+
 CAMPAIGNS = sorted((Path(__file__).parent / "campaigns").glob("*.toml"))
 
 # A lease is as long as the slowest send may take, so what a crash leaves unknown is looked at again soon.
