@@ -38,7 +38,7 @@ def test_flushall_in_the_middle_loses_nothing_that_was_accepted(
         queued = [job(f"queue-{first}", recipients(world, first, PART)) for first in range(PLAYERS // 2, PLAYERS, PART)]
         enqueue(own.url, queued)
         eventually("the middle", lambda: arrived(world) > PLAYERS)
-        waiting = sum(int(own.client.llen(key)) for key in own.client.scan_iter("dramatiq:*", _type="list"))  # type: ignore[arg-type]
+        waiting = sum(int(own.client.llen(key)) for key in own.client.scan_iter("dramatiq:*", _type="list"))
         own.client.flushall()
         flushed_at, taken = time.monotonic(), arrived(world)
 
@@ -90,7 +90,10 @@ def test_jobs_that_lived_in_the_queue_only_are_reported_missing(
             account = reckon(world, opened, 10)
     print(f"\n{JOBS} jobs in the queue only: {dict(told)}; {account}")
     assert told == {404: JOBS}
-    assert (problem.headers["content-type"], problem.json()["reason"]) == ("application/problem+json", "unknown_request")
+    assert (problem.headers["content-type"], problem.json()["reason"]) == (
+        "application/problem+json",
+        "unknown_request",
+    )
     assert account.wrong == []
 
 
