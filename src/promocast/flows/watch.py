@@ -20,8 +20,9 @@ from promocast.observe import log
 
 UNSURE: Final = "gate_unsure"
 
-EVERY: Final = 0.1  # seconds
-STALE: Final = 250
+EVERY: Final = 0.05  # seconds
+# Of the 250 ms that a block may take, what is left after the look is for the way to the provider.
+STALE: Final = 175
 # A change carries the time of its statement, and is seen when its transaction commits: look back as far as that takes.
 OVERLAP: Final = 5 * SECOND
 # Longer than any claim is held.

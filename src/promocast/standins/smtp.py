@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import ssl
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,12 +41,14 @@ LARGEST: Final = 10 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMail:
-    """One mail as it came in, however it was answered. `content` is without the wire's dot-stuffing."""
+    """One mail as it came in, however it was answered. `content` is without the wire's dot-stuffing; `at` is when it
+    was whole, by the monotonic clock in seconds."""
 
     sender: str = field(repr=False)
     recipients: tuple[str, ...] = field(repr=False)
     content: bytes = field(repr=False)
     over_tls: bool
+    at: float = field(default_factory=time.monotonic)
 
     def parsed(self) -> EmailMessage:
         return message_from_bytes(self.content, policy=policy.default)
