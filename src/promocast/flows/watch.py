@@ -1,6 +1,6 @@
 """Watch: who has been excluded or opted out since their deliveries were claimed.
 
-A sender's process asks the ledger ten times a second which players have changed, and keeps the answer in memory, where
+A sender's process asks the ledger twenty times a second which players have changed, and keeps the answer in memory, where
 the gate asks it right before each write. So a block stops sends within 250 ms of its commit, at the cost of a few small
 reads rather than one per message. A watch that could not look for that long refuses: it fails closed.
 """
