@@ -49,6 +49,7 @@ _WORDS: Final[Mapping[str, Check]] = {
     "account": frozenset(CHANNELS).__contains__,
     "campaign": _matching(_CAMPAIGN),
     "channel": frozenset(CHANNELS).__contains__,
+    "endpoint": _matching(_CAMPAIGN),
     "level": frozenset({"debug", "info", "warning", "error", "critical"}).__contains__,
     "name": _matching(_PROCESS),
     "process": _matching(_PROCESS),

@@ -57,7 +57,7 @@ def test_sigterm_under_load(world: World, tmp_path: Path, request: pytest.Fixtur
             players = recipients(world, first_player + PLAYERS - 5 * JOBS, 5 * JOBS)
             enqueue(own.url, [job(f"stop-{stop}-{i}", players[5 * i : 5 * i + 5]) for i in range(JOBS)])
             begun = arrived(world)
-            eventually("messages under way", lambda begun=begun: arrived(world) > begun + 50 + 7 * stop)  # type: ignore[misc]
+            eventually("messages under way", lambda enough=begun + 50 + 7 * stop: arrived(world) > enough)  # type: ignore[misc]
             stops.append(up.stop())
             with up.ledger() as opened:
                 left = states(opened)

@@ -1,8 +1,8 @@
 """Watch: who has been excluded or opted out since their deliveries were claimed.
 
-A sender's process asks the ledger twenty times a second which players have changed, and keeps the answer in memory, where
-the gate asks it right before each write. So a block stops sends within 250 ms of its commit, at the cost of a few small
-reads rather than one per message. A watch that could not look for that long refuses: it fails closed.
+A sender's process asks the ledger twenty times a second which players have changed, and keeps the answer in memory,
+where the gate asks it right before each write. So a block stops sends within 250 ms of its commit, at the cost of a few
+small reads rather than one per message. A watch that could not look for that long refuses: it fails closed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Watch:
         """
         told = self.exclusions
         if now - self._looked_at > STALE or (told is not None and not told.knows(player_id)):
-            raise Withheld(UNSURE)
+            raise Withheld(UNSURE, SECOND)
         if told is not None and told.excludes(player_id):
             raise Withheld(EXCLUDED)
         entry = self._changed.get(player_id)
