@@ -13,8 +13,9 @@ from dramatiq import Worker
 
 from promocast.broker import WaitingBroker
 from promocast.jobs import DELIVER, ISSUE, VERIFY
+from promocast.model import CHANNELS
 from promocast.observe import log
-from promocast.runtime import Runtime
+from promocast.runtime import Runtime, delivery_threads
 from promocast.workers import deliver, issue, verify
 
 KINDS: Final = ("issue", "deliver", "verify")
@@ -43,8 +44,8 @@ def _workers(runtime: Runtime, kinds: set[str]) -> Iterator[Worker]:
     if "verify" in kinds:
         yield _worker(runtime, verify.register, VERIFY, runtime.settings.workers.verify_threads)
     if "deliver" in kinds:
-        for queue in DELIVER:
-            yield _worker(runtime, deliver.register, queue, runtime.settings.workers.deliver_threads)
+        for channel, queue in zip(CHANNELS, DELIVER, strict=True):
+            yield _worker(runtime, deliver.register, queue, delivery_threads(runtime.settings, channel))
 
 
 def _worker(runtime: Runtime, register: Callable[[Runtime, WaitingBroker], None], queue: str, threads: int) -> Worker:

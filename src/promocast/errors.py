@@ -95,10 +95,14 @@ class LedgerUnavailable(LedgerError):
 
 
 class Withheld(PromocastError):
-    """The gate closed between the claim of a delivery and the first byte of its message; `reason` says why."""
+    """The gate closed between the claim of a delivery and the first byte of its message; `reason` says why.
 
-    def __init__(self, reason: str) -> None:
+    `again_in` is in how many milliseconds it may be tried again; None: never.
+    """
+
+    def __init__(self, reason: str, again_in: int | None = None) -> None:
         self.reason = reason
+        self.again_in = again_in
         super().__init__(reason)
 
     def for_log(self) -> str:

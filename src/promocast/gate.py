@@ -1,39 +1,66 @@
 """The gate's last question, asked by whoever is about to write a message's first byte to a socket.
 
-A send is claimed, waits for a connection and shakes hands, all of which takes time, and a player who is excluded
-meanwhile must not be written to. The flow puts the question into `CHECK`; the shared transport and the SMTP adapter ask
-it. It travels in a context variable, because SDKs lie between the two that know nothing of it.
+A send is claimed, waits for a connection and shakes hands, all of which takes time. A player who is excluded meanwhile
+must not be written to, and an account's pace is kept by when its messages begin. The flow puts who knows into `GATE`;
+the shared transport and the SMTP adapter ask. It travels in a context variable, because SDKs lie between the two that
+know nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, Protocol
 
 
-def _open() -> None:
-    return None
+class Gate(Protocol):
+    """What may stop one message. Both raise `Withheld` where it must not be written any more, or not now."""
+
+    async def begin(self) -> None:
+        """Return when a request may be written, and has to be at once."""
+        ...
+
+    def check(self) -> None:
+        """For a request that has begun, and takes its time."""
+        ...
 
 
-CHECK: Final[ContextVar[Callable[[], None]]] = ContextVar("gate", default=_open)
+class _Open:
+    async def begin(self) -> None:
+        return None
+
+    def check(self) -> None:
+        return None
 
 
-def about_to_write() -> None:
-    """
+GATE: Final[ContextVar[Gate]] = ContextVar("gate", default=_Open())  # noqa: B039 - it has no state
+
+
+async def about_to_write() -> None:
+    """Return when the first byte of a request may be written; write it at once.
+
     Raises:
         Withheld: the message must not be written any more. Adapters let it pass.
     """
-    CHECK.get()()
+    await GATE.get().begin()
+
+
+def still_open() -> None:
+    """Asked between the parts of a request that goes to and fro.
+
+    Raises:
+        Withheld: as above.
+    """
+    GATE.get().check()
 
 
 @contextmanager
 def unasked() -> Iterator[None]:
     """For what is written on behalf of many messages at once, as the request for an access token is: no player's gate
     may decide it."""
-    token = CHECK.set(_open)
+    token = GATE.set(_Open())
     try:
         yield
     finally:
-        CHECK.reset(token)
+        GATE.reset(token)

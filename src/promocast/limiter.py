@@ -1,27 +1,32 @@
 """Limits of provider accounts, shared by all processes through Valkey or Redis: a pace, and holds.
 
-The pace is GCRA (ITU-T I.371): every send is given its own moment, evenly spaced, so that no window of time ever holds
-more than the rate. A hold is what a provider asked for with a 429: the whole account waits, not the one message. Both
-are asked before anything is claimed, so waiting costs neither an attempt nor a lease. Where a channel has many accounts
-(push services, endpoints), only what was claimed says whose hold counts: that is given back, at no cost of an attempt.
+The pace is GCRA (ITU-T I.371): every send is given its own moment, evenly spaced, and a little further apart than the
+rate asks for. Sends are late for their moments, by up to `SLACK`, and so is the network: that is what the room between
+them is for, so that no second holds more than the rate where it counts, at the provider. A hold is what a provider
+asked for with a 429: the whole account waits, not the one message. Both are asked before anything is claimed, so
+waiting costs neither an attempt nor a lease. Where a channel has many accounts (push services, endpoints), only what
+was claimed says whose hold counts: that is given back, at no cost of an attempt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import redis
 
 from promocast.broker import make_client
-from promocast.flows import Grant
+from promocast.flows import ANY_MOMENT, SLACK, Grant, Moment
 from promocast.model import SECOND, Clock, Instant
 from promocast.observe import log
 
-# How far ahead moments are given out, in milliseconds: what is claimed for them waits so long at most.
-HORIZON: Final = 250
+# How much later than another's a message may come to the provider, each measured from its own moment, in milliseconds:
+# SLACK here, and the rest on the way. With moments (1000 + ROOM) / rate apart, a second at the provider holds messages
+# of 1000 + ROOM milliseconds' moments at most, and those are as many as the rate says.
+ROOM: Final = SLACK + 30
 
-# KEYS: pace, hold. ARGV: wanted, interval (ms), horizon (ms). Answers {granted, ms until the first, ms until more}.
+# KEYS: pace, hold. ARGV: wanted, interval (ms), ahead (ms). Answers {granted, ms until the first, ms until more}.
 _TAKE: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
@@ -37,12 +42,18 @@ if granted > 0 then redis.call('SET', KEYS[1], tostring(following), 'PX', math.c
 return {granted, tostring(free - now), tostring(math.max(1, following - now - ARGV[3]))}
 """
 
-# KEYS: one per address. ARGV: interval (ms). Answers, for each, the ms until its turn; 0: now, and its turn is taken.
+# KEYS: one per address. ARGV: interval (ms), and for each address who wants it. Answers, for each, the ms until its
+# turn; 0: it has its turn, for the interval from now.
 _TURNS: Final = """
 local waits = {}
 for i, key in ipairs(KEYS) do
   local left = redis.call('PTTL', key)
-  if left > 0 then waits[i] = left else redis.call('SET', key, '1', 'PX', ARGV[1]); waits[i] = 0 end
+  if left > 0 and redis.call('GET', key) ~= ARGV[i + 1] then
+    waits[i] = left
+  else
+    redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
+    waits[i] = 0
+  end
 end
 return waits
 """
@@ -51,23 +62,35 @@ return waits
 class SharedLimiter:
     """The limiter of flows/deliver, over the queue's own server."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._client = make_client(url)
         self._clock = clock
+        self._monotonic = monotonic
         self._take = self._client.register_script(_TAKE)
         self._turns = self._client.register_script(_TURNS)
 
-    def take(self, account: str, wanted: int, rate: float) -> Grant:
-        """Moments for up to `wanted` sends at `rate` per second (0: no limit, but for holds)."""
-        interval = SECOND / rate if rate else 0.0
+    def take(self, account: str, wanted: int, rate: float, ahead: int) -> Grant:
+        """Moments for up to `wanted` sends at `rate` per second (0: no limit, but for holds), within `ahead` ms.
+
+        The server counted them from some time between question and answer. So they open by the later of the two and
+        close by the earlier, and after an answer that took longer than `SLACK` none is left of them.
+        """
+        interval = (SECOND + ROOM) / rate if rate else 0.0
+        asked = self._monotonic()
         try:
-            found = self._take(keys=[f"promocast:pace:{account}", _hold(account)], args=[wanted, interval, HORIZON])
+            found = self._take(keys=[f"promocast:pace:{account}", _hold(account)], args=[wanted, interval, ahead])
         except redis.RedisError as exc:
             # Without the account's common clock nobody may send: two processes would send twice what is allowed.
             log.warning("limiter_unavailable", account=account, error=exc)
-            return Grant(0, 0, 0, SECOND)
-        granted, first, more = found
-        return Grant(int(granted), max(0.0, float(first)), interval, float(more))
+            return Grant((), SECOND)
+        answered = self._monotonic()
+        granted, first, more = int(found[0]), float(found[1]), float(found[2])
+        if not rate:
+            return Grant([ANY_MOMENT] * granted, more)
+        if answered > asked + SLACK / SECOND:
+            log.warning("limiter_slow", account=account, milliseconds=round((answered - asked) * SECOND))
+        offsets = [(first + place * interval) / SECOND for place in range(granted)]
+        return Grant([Moment(answered + at, asked + at + SLACK / SECOND) for at in offsets], more)
 
     def hold(self, account: str, until: Instant) -> None:
         """Nobody sends on the account before `until`."""
@@ -90,14 +113,15 @@ class SharedLimiter:
             log.warning("limiter_unavailable", error=exc)
             return [SECOND] * len(accounts)
 
-    def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
-        """For each address the milliseconds until it may be sent to again; 0 takes its turn now."""
+    def turns(self, account: str, turns: Sequence[tuple[str, str]], interval: int) -> list[int]:
+        """For each (address, holder) the ms until the address may be sent to; 0: the holder has its turn, and for
+        `interval` ms nobody else has. It may ask again, for longer."""
         try:
-            keys = [f"promocast:turn:{account}:{address}" for address in addresses]
-            return [int(wait) for wait in self._turns(keys=keys, args=[interval])]
+            keys = [f"promocast:turn:{account}:{address}" for address, _ in turns]
+            return [int(wait) for wait in self._turns(keys=keys, args=[interval, *(holder for _, holder in turns)])]
         except redis.RedisError as exc:
             log.warning("limiter_unavailable", account=account, error=exc)
-            return [interval] * len(addresses)
+            return [interval] * len(turns)
 
     def close(self) -> None:
         self._client.close()

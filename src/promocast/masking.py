@@ -30,6 +30,7 @@ WITHHELD: Final = "text_withheld"
 Check = Callable[[str], bool]
 
 _CAMPAIGN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}( \d{1,9})?")
+_CIRCUIT: Final = re.compile(r"popup|endpoints\.[\w-]{1,64}")
 _PROCESS: Final = re.compile(r"api|cli|demo|queue|sweeper|up|worker-(all|deliver|issue|verify)")
 _TIME: Final = re.compile(r"[\d:.TZ-]{20,32}")
 _LOOP: Final = re.compile(r"(actor [a-z_]+|consumer of [a-z.]+(\.[DX]Q)?|[a-z' ]+)")
@@ -49,7 +50,7 @@ _WORDS: Final[Mapping[str, Check]] = {
     "account": frozenset(CHANNELS).__contains__,
     "campaign": _matching(_CAMPAIGN),
     "channel": frozenset(CHANNELS).__contains__,
-    "endpoint": _matching(_CAMPAIGN),
+    "endpoint": _matching(_CIRCUIT),
     "level": frozenset({"debug", "info", "warning", "error", "critical"}).__contains__,
     "name": _matching(_PROCESS),
     "process": _matching(_PROCESS),

@@ -212,7 +212,7 @@ Told = Report | Reachability | Moved
 class Channel(Protocol):
     """A way to a player or a system. Adapters implement this and nothing else is known of them.
 
-    An adapter that writes through the shared transport, or calls `gate.about_to_write` itself right before its first
+    An adapter that writes through the shared transport, or awaits `gate.about_to_write` itself right before its first
     byte, says so by `asks_gate = True`; the gate is then closed until that moment.
     """
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -30,7 +30,7 @@ from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
 from promocast.progress import Progress
 from promocast.returns import Returns
-from promocast.settings import CallSettings, PopupSettings, Settings, TelegramSettings
+from promocast.settings import CallSettings, ChannelSettings, PopupSettings, Settings, TelegramSettings
 
 T = TypeVar("T")
 
@@ -183,16 +183,14 @@ def policies(settings: Settings) -> dict[str, Policy]:
     """How each channel sends. Push has two adapters and one queue: it goes by the slower and the more patient."""
     found = {}
     for channel in CHANNELS:
-        names = [name for name in channels.ADAPTERS if name == channel or name.startswith(f"{channel}.")]
-        sections = [channels.adapter_settings(settings, name) for name in names]
-        first = next((section for section in sections if section.configured), sections[0])
+        first, *_ = sections = _sections(settings, channel)
         found[channel] = Policy(
-            slots=max(1, first.concurrency // settings.workers.deliver_threads),
+            slots=_concurrency(sections) // delivery_threads(settings, channel),
             lease=max(section.lease for section in sections),
             max_attempts=first.max_attempts,
             unknown=first.unknown,
             unknown_after=first.unknown_after,
-            rate=first.rate,
+            rate=min((section.rate for section in sections if section.rate), default=0),
             per_address=first.per_chat if isinstance(first, TelegramSettings) else 0,
             disable_after=first.disable_after if isinstance(first, PopupSettings | CallSettings) else 0,
         )
@@ -205,6 +203,22 @@ def targets(settings: Settings) -> dict[str, str]:
     if settings.channels.popup.url:
         urls["popup"] = settings.channels.popup.url
     return {circuit: hashlib.sha256(url.encode()).hexdigest()[:16] for circuit, url in urls.items()}
+
+
+def delivery_threads(settings: Settings, channel: str) -> int:
+    """How many threads of a process send on the channel. They share its `concurrency`, so they are not more."""
+    return min(settings.workers.deliver_threads, _concurrency(_sections(settings, channel)))
+
+
+def _concurrency(sections: Sequence[ChannelSettings]) -> int:
+    return min(section.concurrency for section in sections)
+
+
+def _sections(settings: Settings, channel: str) -> list[ChannelSettings]:
+    """The settings of the channel's adapters: of those that are configured, if any is."""
+    names = [name for name in channels.ADAPTERS if name == channel or name.startswith(f"{channel}.")]
+    sections = [channels.adapter_settings(settings, name) for name in names]
+    return [section for section in sections if section.configured] or sections
 
 
 def configured_channels(settings: Settings) -> set[str]:

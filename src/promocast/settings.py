@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -22,6 +22,10 @@ Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
 # Two while a rotation lasts. The text of a `..._FILE` has one a line.
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 UnknownPolicy = Literal["resend", "once", "wait"]
+
+# What a lease holds beyond the longest send: so long may pass between the claim and the send, in milliseconds.
+LEASE_RESERVE: Final = 5 * SECOND
+
 IPNetwork = IPv4Network | IPv6Network
 
 
@@ -93,7 +97,7 @@ class ChannelSettings(Section):
     @property
     def lease(self) -> int:
         """Milliseconds that a claim holds: longer than any send of this channel can take."""
-        return self.connect_timeout + self.timeout + 5 * SECOND
+        return self.connect_timeout + self.timeout + LEASE_RESERVE
 
 
 class SignedPost(Section):
@@ -142,7 +146,7 @@ class EmailSettings(ChannelSettings):
     def lease(self) -> int:
         # connect, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT may each take `timeout` on a bad day; two of them is the
         # most that is waited for before the channel gives the connection up.
-        return self.connect_timeout + 2 * self.timeout + self.final_dot_timeout + 5 * SECOND
+        return self.connect_timeout + 2 * self.timeout + self.final_dot_timeout + LEASE_RESERVE
 
 
 class FcmSettings(ChannelSettings):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from promocast import gate
+from promocast.errors import Withheld
 from promocast.model import HOUR, Deferred, Failed, Halted, Outcome, Rejected, Sent
 from tests.channels.rig import Rig
 from tests.conftest import StoppedClock
@@ -105,6 +109,50 @@ async def test_a_refused_connection_surely_sent_nothing(rig: Rig) -> None:
     assert isinstance(outcome, Failed)
     assert not outcome.maybe_sent
     assert_quiet(outcome, rig)
+
+
+@contextmanager
+def asking(whom: gate.Gate) -> Iterator[None]:
+    token = gate.GATE.set(whom)
+    yield
+    gate.GATE.reset(token)
+
+
+class Closed:
+    """A gate that lets nothing through."""
+
+    async def begin(self) -> None:
+        raise Withheld("player_excluded")
+
+    def check(self) -> None:
+        raise Withheld("player_excluded")
+
+
+async def test_the_gate_is_asked_before_the_message_and_its_no_comes_through(rig: Rig) -> None:
+    with asking(Closed()), pytest.raises(Withheld) as withheld:
+        await rig.channel.send(rig.message())
+
+    assert withheld.value.reason == "player_excluded"
+    assert rig.received() == 0
+
+
+async def test_a_connection_that_ends_while_a_message_waits_for_its_moment_surely_sent_nothing(rig: Rig) -> None:
+    class Slow:
+        async def begin(self) -> None:
+            await rig.unreachable()
+            for _ in range(50):  # turns of the event loop, in which it hears of it
+                await asyncio.sleep(0)
+
+        def check(self) -> None:
+            return None
+
+    await rig.channel.send(rig.message("d-test-1"))
+
+    with asking(Slow()):
+        outcome = await rig.channel.send(rig.message("d-test-2"))
+
+    assert isinstance(outcome, Failed)
+    assert not outcome.maybe_sent
 
 
 async def test_a_fault_of_our_configuration_halts(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from promocast.channels.outbox import Outbox
-from promocast.flows import Grant
+from promocast.flows import ANY_MOMENT, Grant
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.watch import Watch
@@ -86,8 +86,8 @@ class Unlimited:
     def __init__(self) -> None:
         self.held: list[tuple[str, int]] = []
 
-    def take(self, account: str, wanted: int, rate: float) -> Grant:
-        return Grant(wanted, 0, 0, 0)
+    def take(self, account: str, wanted: int, rate: float, ahead: int) -> Grant:
+        return Grant([ANY_MOMENT] * wanted, 0)
 
     def hold(self, account: str, until: int) -> None:
         self.held.append((account, until))
@@ -95,8 +95,8 @@ class Unlimited:
     def holds(self, accounts: Sequence[str]) -> list[int]:
         return [0] * len(accounts)
 
-    def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
-        return [0] * len(addresses)
+    def turns(self, account: str, turns: Sequence[tuple[str, str]], interval: int) -> list[int]:
+        return [0] * len(turns)
 
 
 def no_jitter() -> float:

@@ -151,7 +151,7 @@ class WhileConnecting(Outbox):
 
     async def send(self, message: Message) -> Outcome:
         self._happening()
-        gate.about_to_write()
+        await gate.about_to_write()
         return await super().send(message)
 
 

@@ -125,8 +125,8 @@ def test_who_is_given_no_leave_is_counted(
     bench: Bench, loop: asyncio.AbstractEventLoop, gained: Callable[..., float]
 ) -> None:
     class Stingy(Unlimited):
-        def take(self, account: str, wanted: int, rate: float) -> Grant:
-            return Grant(0, 0, 0, 60 * SECOND)
+        def take(self, account: str, wanted: int, rate: float, ahead: int) -> Grant:
+            return Grant((), 60 * SECOND)
 
     bench.issue("p1")
 

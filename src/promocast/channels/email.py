@@ -200,11 +200,11 @@ class Line:
         if self._smtp.supports_extension("size"):
             options.append(f"SIZE={len(mail.content)}")
         self.phase = "mail"
-        gate.about_to_write()
+        await gate.about_to_write()
         await self._smtp.mail(mail.sender, options=options, encoding=encoding)
         self.phase = "rcpt"
         await self._smtp.rcpt(mail.recipient, encoding=encoding)
-        gate.about_to_write()  # the server may have taken its time
+        gate.still_open()  # the server may have taken its time
         self.phase = "data"
         await self._smtp.data(mail.content, timeout=self._settings.final_dot_timeout / SECOND)
 

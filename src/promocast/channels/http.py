@@ -212,7 +212,9 @@ class _GatedRequest(aiohttp.ClientRequest):
     """A request that asks the gate when its connection is made and its first byte is next."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        gate.about_to_write()
+        await gate.about_to_write()
+        if conn.protocol is None or not conn.protocol.is_connected():
+            raise NotSent("ConnectionLost")  # while its moment was waited for
         return await super().send(conn)
 
 

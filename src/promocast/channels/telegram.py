@@ -19,7 +19,7 @@ from promocast import retry
 from promocast.addresses import telegram_chat
 from promocast.channels import guard
 from promocast.channels.http import Http, transport_cause
-from promocast.errors import ForbiddenAddress, NotSent
+from promocast.errors import ForbiddenAddress, NotSent, Withheld
 from promocast.model import MINUTE, Clock, Deferred, Failed, Halted, Instant, Message, Outcome, Rejected, Sent
 from promocast.settings import TelegramSettings
 
@@ -89,11 +89,14 @@ class Telegram:
 
         Raises:
             Refused: Telegram answered, and not with 2xx.
+            Withheld: the gate is closed.
         """
         try:
             sent = await self._bot.send_message(chat_id, text)
             return Sent(str(sent.message_id))
         except NetworkError as exc:
+            if isinstance(exc.__cause__, Withheld):  # the library takes whatever it does not know for the network's
+                raise exc.__cause__ from None
             # `TimedOut` is one of these and says less: it is raised for a refused connection as for a lost answer.
             cause = transport_cause(exc)
             if isinstance(cause, ForbiddenAddress):

@@ -6,7 +6,8 @@ A ring that is lost costs time, never work: the sweeper reads the same book.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import inf
+from typing import Final, Protocol
 
 from promocast.model import Instant
 
@@ -14,21 +15,37 @@ from promocast.model import Instant
 Ring = Callable[[str, Sequence[int | str]], None]
 
 
+# How far ahead moments are given out, in milliseconds: what is claimed for them waits so long at most.
+AHEAD: Final = 250
+# How late a message may be for its moment, in milliseconds. The limiter's pace leaves room for it.
+SLACK: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When one request may begin: from `opens` until `closes`, in seconds of the monotonic clock."""
+
+    opens: float
+    closes: float
+
+
+ANY_MOMENT: Final = Moment(-inf, inf)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to send `count` messages: the first in `first` ms, each next `interval` ms later. More in `more` ms."""
+    """Leave to send, with a moment for each message; more of them in `more` ms."""
 
-    count: int
-    first: float
-    interval: float
+    moments: Sequence[Moment]
     more: float
 
 
 class Limiter(Protocol):
     """The limits of provider accounts, common to all processes."""
 
-    def take(self, account: str, wanted: int, rate: float) -> Grant:
-        """Moments for up to `wanted` sends at `rate` per second; 0 is no limit, but for holds."""
+    def take(self, account: str, wanted: int, rate: float, ahead: int) -> Grant:
+        """Moments for up to `wanted` sends at `rate` per second, none more than `ahead` ms from now. A rate of 0 is no
+        limit, but for holds."""
         ...
 
     def hold(self, account: str, until: Instant) -> None:
@@ -39,6 +56,7 @@ class Limiter(Protocol):
         """For each account the milliseconds until it may be sent on again; 0: now."""
         ...
 
-    def turns(self, account: str, addresses: Sequence[str], interval: int) -> list[int]:
-        """For each address the milliseconds until it may be sent to again; 0 takes its turn now."""
+    def turns(self, account: str, turns: Sequence[tuple[str, str]], interval: int) -> list[int]:
+        """For each (address, holder) the ms until the address may be sent to; 0: the holder has its turn, and for
+        `interval` ms nobody else has."""
         ...

@@ -10,6 +10,7 @@ from promocast.flows import aftermath, circuits, compose
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import FAILED, fire_failed
+from promocast.flows.leave import turn_lasts, turn_of
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
 from promocast.ledger import Connection, channels, codes, deliveries, events, moves, players, suppressions
@@ -91,8 +92,8 @@ def _out_of_turn(
     """Messages to an address that was sent to a moment ago; they are planned again, and added to `withheld`."""
     if not policy.per_address or not dossiers:
         return []
-    addresses = [_digest(d.delivery, d.code) or str(d.delivery.id) for d in dossiers]
-    waits = desk.limiter.turns(dossiers[0].delivery.channel, addresses, policy.per_address)
+    channel, lasting = dossiers[0].delivery.channel, turn_lasts(policy.per_address)
+    waits = desk.limiter.turns(channel, [turn_of(dossier) for dossier in dossiers], lasting)
     early = [(d.delivery, now + wait) for d, wait in zip(dossiers, waits, strict=True) if wait > 0]
     withheld.update({delivery.id: "out of turn" for delivery, _ in early})
     return [Closing(delivery, "planned", "out of turn", due_at=due_at, counts=False) for delivery, due_at in early]

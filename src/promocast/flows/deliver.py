@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from promocast import gate, metrics, progress
 from promocast.errors import LedgerUnavailable, Withheld
-from promocast.flows import Grant, claims, compose, outcomes, rules
+from promocast.flows import AHEAD, Grant, Moment, claims, compose, outcomes, rules
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
+from promocast.flows.leave import Leave
 from promocast.flows.outcomes import Policy
-from promocast.flows.watch import UNSURE
 from promocast.ledger import deliveries
 from promocast.ledger.deliveries import Closing
 from promocast.model import PLAYER_CHANNELS, SECOND, Channel, Deferred, Failed, Message, Outcome, Rejected
@@ -33,7 +33,7 @@ from promocast.observe import log
 GATHER: Final = 0.01
 # What a hold may take, in milliseconds, before a thread turns to other work.
 LONGEST_PAUSE: Final = 1_500
-NOTHING_ASKED: Final = Grant(0, 0, 0, 0)
+NOTHING_ASKED: Final = Grant((), 0)
 # How soon a stop is noticed while everything in flight hangs, in seconds.
 STOP_NOTICED: Final = 0.3
 # Between two looks whether the ledger is back, in seconds.
@@ -58,19 +58,18 @@ def deliver(desk: Desk, channel: str, ids: Sequence[int]) -> None:
         if free and holders:
             waiting = _answered_for(desk, waiting, holders, free)
             free = min(free, len(waiting))
-        grant = desk.limiter.take(channel, free, policy.rate) if free else NOTHING_ASKED
-        if free and not grant.count:
+        grant = desk.limiter.take(channel, free, policy.rate, AHEAD) if free else NOTHING_ASKED
+        if free and not grant.moments:
             metrics.LIMITER_WAITS.labels(channel).inc()
-        dossiers = _turn(desk, channel, closings, [waiting.popleft() for _ in range(grant.count)])
-        dossiers, closings = _not_on_hold(desk, channel, dossiers)
-        for place, dossier in enumerate(dossiers):
-            _launch(desk, flight, dossier, closings, (grant.first + place * grant.interval) / SECOND)
+        dossiers, closings = _claimed(desk, channel, closings, waiting, len(grant.moments))
+        for dossier, moment in zip(dossiers, grant.moments, strict=False):  # there may be moments left over
+            _launch(desk, flight, dossier, closings, moment)
         if desk.stopping.is_set():
             closings += _last_landings(desk, flight)
         elif flight.open and not closings:
-            wait = min(grant.more / SECOND, STOP_NOTICED) if waiting and grant.count < free else STOP_NOTICED
+            wait = min(grant.more / SECOND, STOP_NOTICED) if waiting and len(grant.moments) < free else STOP_NOTICED
             closings = [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(wait)]
-        elif free and not grant.count and (grant.more > LONGEST_PAUSE or desk.stopping.wait(grant.more / SECOND)):
+        elif free and not grant.moments and (grant.more > LONGEST_PAUSE or desk.stopping.wait(grant.more / SECOND)):
             waiting.clear()  # what is on hold for long stays due: the sweeper rings when its time has come
 
 
@@ -129,6 +128,19 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
     return []
 
 
+def _claimed(
+    desk: Desk, channel: str, closings: Sequence[Closing], waiting: deque[int], moments: int
+) -> tuple[list[Dossier], list[Closing]]:
+    """As many as there are moments for. What turns out to be somebody else's leaves its moment to the next."""
+    dossiers: list[Dossier] = []
+    while True:
+        ids = [waiting.popleft() for _ in range(min(moments - len(dossiers), len(waiting)))]
+        mine, closings = _not_on_hold(desk, channel, _turn(desk, channel, closings, ids))
+        dossiers += mine
+        if not waiting or len(dossiers) == moments or desk.stopping.is_set():
+            return dossiers, closings
+
+
 def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[list[Dossier], list[Closing]]:
     """Those that may be sent now, and how the others are given back: their endpoint or push service asked to wait. What
     holds the whole channel was seen before the claim."""
@@ -147,7 +159,7 @@ def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[lis
     return [dossier for dossier in dossiers if dossier.delivery.id not in held], back
 
 
-def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], delay: float) -> None:
+def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closing], moment: Moment) -> None:
     made = compose.message(dossier, desk.returns)
     if isinstance(made, Rejected):
         metrics.SENDS.labels(dossier.delivery.channel, "rejected").inc()
@@ -159,28 +171,20 @@ def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closin
         metrics.SENDS.labels(dossier.delivery.channel, "withheld").inc()
         closings.append(claims.closed_unsent(dossier.delivery, "skipped", "not_configured"))
         return
-    flight.launch(desk.loop, dossier, _send(desk, flight, dossier.delivery.id, channel, message, delay))
+    leave = Leave(desk, dossier, moment)
+    flight.launch(desk.loop, dossier, leave, _send(leave, channel, message))
 
 
-async def _send(
-    desk: Desk, flight: _Flight, delivery_id: int, channel: Channel, message: Message, delay: float
-) -> Outcome:
-    """Send when its moment has come, with the gate asked once more by whoever writes the first byte: between the claim
-    and that moment lie a queue, a connection and a handshake, and a player may have been excluded meanwhile."""
-
-    def ask() -> None:
-        if message.channel in PLAYER_CHANNELS:
-            desk.watch.check(message.player_id, message.channel, desk.clock())
-        flight.begun.add(delivery_id)
+async def _send(leave: Leave, channel: Channel, message: Message) -> Outcome:
+    """Send when its moment is near. Whoever writes the first byte waits for it, and asks the gate once more."""
 
     async def send() -> Outcome:
         if not getattr(channel, "asks_gate", False):
-            ask()  # an adapter that does not ask by itself is taken to write as soon as it is called
+            await leave.begin()  # an adapter that does not ask by itself is taken to write as soon as it is called
         return await channel.send(message)
 
-    if delay > 0:
-        await asyncio.sleep(delay)
-    gate.CHECK.set(ask)
+    await leave.approach()
+    gate.GATE.set(leave)
     return await metrics.measured(message.channel, send())
 
 
@@ -190,9 +194,9 @@ def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
     deadline = desk.clock() + desk.stop_grace
     while flight.open and (left := deadline - desk.clock()) > 0:
         closings += [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(left / SECOND)]
-    for dossier, future in flight.open.values():
+    for dossier, leave, future in flight.open.values():
         future.cancel()
-        if dossier.delivery.id in flight.begun:
+        if leave.begun:
             closings.append(_closing(desk, dossier, Failed("stopped", maybe_sent=True)))
         else:
             closings.append(Closing(dossier.delivery, "planned", "stopped", due_at=desk.clock(), counts=False))
@@ -202,9 +206,10 @@ def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
 
 def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closing:
     if isinstance(outcome, Withheld):
-        if outcome.reason == UNSURE:
-            return Closing(dossier.delivery, "planned", UNSURE, due_at=desk.clock() + SECOND, counts=False)
-        return claims.closed_unsent(dossier.delivery, "skipped", outcome.reason)
+        if outcome.again_in is None:
+            return claims.closed_unsent(dossier.delivery, "skipped", outcome.reason)
+        again_at = desk.clock() + outcome.again_in
+        return outcomes.given_back(dossier.delivery, outcome.reason, again_at, dossier.code.expires_at)
     if isinstance(outcome, Deferred) and outcome.account:
         desk.limiter.hold(compose.account(dossier), outcome.until)
     closing = outcomes.closing(
@@ -220,16 +225,21 @@ def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closi
 
 @dataclass(slots=True)
 class _Flight:
-    """What is under way: each delivery's future, their ids in the order in which they arrive, and which have begun."""
+    """What is under way: each delivery's leave and future, and their ids in the order in which they arrive."""
 
-    begun: set[int] = field(default_factory=set)
-    open: dict[int, tuple[Dossier, Future[Outcome]]] = field(default_factory=dict)
+    open: dict[int, tuple[Dossier, Leave, Future[Outcome]]] = field(default_factory=dict)
     arrived: SimpleQueue[int] = field(default_factory=SimpleQueue)
 
-    def launch(self, loop: asyncio.AbstractEventLoop, dossier: Dossier, sending: Coroutine[Any, Any, Outcome]) -> None:
+    def launch(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dossier: Dossier,
+        leave: Leave,
+        sending: Coroutine[Any, Any, Outcome],
+    ) -> None:
         delivery_id = dossier.delivery.id
         future = asyncio.run_coroutine_threadsafe(sending, loop)
-        self.open[delivery_id] = (dossier, future)
+        self.open[delivery_id] = (dossier, leave, future)
         future.add_done_callback(lambda _: self.arrived.put(delivery_id))
 
     def landed(self, wait: float) -> list[tuple[Dossier, Outcome | Withheld]]:
@@ -246,7 +256,7 @@ class _Flight:
             except Empty:
                 break
             until = until or time.monotonic() + GATHER
-        return [(dossier, _outcome_of(future)) for dossier, future in map(self.open.pop, ids)]
+        return [(dossier, _outcome_of(future)) for dossier, _, future in map(self.open.pop, ids)]
 
 
 def _outcome_of(future: Future[Outcome]) -> Outcome | Withheld:
