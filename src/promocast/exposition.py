@@ -27,7 +27,7 @@ from promocast.model import CHANNELS, SECOND, Clock, Instant
 
 FRESH: Final = 5.0
 SHARE: Final = 20
-INBOX_KINDS: Final = ("job", "deposit", "client_action", "callback")
+INBOX_KINDS: Final = ("job", "deposit", "client_action", "callback", "hook")
 
 
 class Source(Protocol):

@@ -31,6 +31,7 @@ Check = Callable[[str], bool]
 
 _CAMPAIGN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}( \d{1,9})?")
 _CIRCUIT: Final = re.compile(r"popup|endpoints\.[\w-]{1,64}")
+_SOURCE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PROCESS: Final = re.compile(r"api|cli|demo|queue|sweeper|up|worker-(all|deliver|issue|verify)")
 _TIME: Final = re.compile(r"[\d:.TZ-]{20,32}")
 _LOOP: Final = re.compile(r"(actor [a-z_]+|consumer of [a-z.]+(\.[DX]Q)?|[a-z' ]+)")
@@ -57,6 +58,7 @@ _WORDS: Final[Mapping[str, Check]] = {
     "queue": frozenset(QUEUES).__contains__,
     "queues": frozenset(QUEUES).__contains__,
     "reason": _reason,
+    "source": _matching(_SOURCE),
     "stuck": _matching(_LOOP),
     "timestamp": _matching(_TIME),
 }

@@ -89,6 +89,12 @@ CALLBACKS: Final = Counter(
     ["channel", "result"],
     registry=REGISTRY,
 )
+HOOKS: Final = Counter(
+    "promocast_hooks",
+    "Events of inbound hooks: accepted, ignored or unreadable (kept in the inbox); posts that were unproven (refused).",
+    ["source", "result"],
+    registry=REGISTRY,
+)
 SWEPT: Final = Counter(
     "promocast_swept",
     "What the sweeper ended: leases whose sender did not report, unknown deliveries given up, codes expired.",

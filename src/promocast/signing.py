@@ -9,7 +9,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 PREFIX = "whsec_"
 
@@ -47,6 +48,23 @@ def webhook_headers(keys: Sequence[bytes], message_id: str, seconds: int, body: 
         "webhook-timestamp": str(seconds),
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
+
+
+TOLERANCE = 300  # seconds, as the reference libraries have it
+
+
+def webhook_proven(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, seconds: int) -> bool:
+    """Whether a Standard Webhooks request was signed with one of `keys` within five minutes of `seconds`.
+
+    `headers` have names in lower case. How much of a signature is right does not show in the time that this takes.
+    """
+    message_id, sent_at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not message_id or not re.fullmatch(r"\d{1,12}", sent_at, re.ASCII) or abs(seconds - int(sent_at)) > TOLERANCE:
+        return False
+    signed = b"%s.%s.%s" % (message_id.encode(), sent_at.encode(), body)
+    wanted = [b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) for key in keys]
+    given = [signature.encode() for signature in headers.get("webhook-signature", "").split(" ")]
+    return any(hmac.compare_digest(each, right) for each in given for right in wanted)
 
 
 def token(secret: bytes, purpose: str, name: str) -> str:

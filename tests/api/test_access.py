@@ -48,7 +48,14 @@ def test_a_stranger_is_told_only_how_we_are_and_what_could_be_asked(api: Api) ->
 
     answered = {path for method, path in api.routes() if stranger.request(method, path).status_code != 401}
 
-    assert answered == {"/healthz", "/readyz", "/openapi.json", "/u/{token}", "/v1/callbacks/{channel}"}
+    assert answered == {
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/u/{token}",
+        "/v1/callbacks/{channel}",
+        "/v1/hooks/{source}",
+    }
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS, ids=[" ".join(call) for call in CALLS])
@@ -60,7 +67,12 @@ def test_a_call_is_open_to_its_scopes_and_to_admin_alone(api: Api, method: str, 
 
 def test_every_call_that_needs_a_key_has_its_scopes_written_above(api: Api) -> None:
     open_to_all = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}
-    proven_otherwise = {("POST", "/v1/callbacks/{channel}"), ("GET", "/u/{token}"), ("POST", "/u/{token}")}
+    proven_otherwise = {
+        ("POST", "/v1/callbacks/{channel}"),
+        ("POST", "/v1/hooks/{source}"),
+        ("GET", "/u/{token}"),
+        ("POST", "/u/{token}"),
+    }
 
     assert api.routes() - open_to_all - proven_otherwise == CALLS.keys()
 

@@ -14,8 +14,13 @@ from tests.api.conftest import Api
 from tests.conftest import StoppedClock
 
 OPEN = {("get", "/healthz"), ("get", "/readyz")}
-# Proven by a provider's signature, or by a token of ours.
-PROVEN_OTHERWISE = {("post", "/v1/callbacks/{channel}"), ("get", "/u/{token}"), ("post", "/u/{token}")}
+# Proven by a provider's signature, by a source's secret, or by a token of ours.
+PROVEN_OTHERWISE = {
+    ("post", "/v1/callbacks/{channel}"),
+    ("post", "/v1/hooks/{source}"),
+    ("get", "/u/{token}"),
+    ("post", "/u/{token}"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,7 @@ def test_the_calls_that_the_contract_fixes_are_described(description: dict[str, 
         "/v1/deposits/{deposit_id}": {"get"},
         "/v1/players/{player_id}": {"get", "put"},
         "/v1/callbacks/{channel}": {"post"},
+        "/v1/hooks/{source}": {"post"},
         "/u/{token}": {"get", "post"},
         "/healthz": {"get"},
         "/readyz": {"get"},

@@ -45,15 +45,21 @@ class Register:
         return self.names & set(player_ids)
 
 
-def exclusions(register: Register, loop: asyncio.AbstractEventLoop, clock: StoppedClock) -> Exclusions:
-    return Exclusions(register, MINUTE, loop, clock)
+def exclusions(
+    register: Register, loop: asyncio.AbstractEventLoop, clock: StoppedClock, age: int = MINUTE
+) -> Exclusions:
+    return Exclusions(register, age, loop, clock)
 
 
 def desk_with(
-    bench: Bench, loop: asyncio.AbstractEventLoop, register: Register, outbox: Outbox | None = None
+    bench: Bench,
+    loop: asyncio.AbstractEventLoop,
+    register: Register,
+    outbox: Outbox | None = None,
+    age: int = MINUTE,
 ) -> tuple[Desk, Outbox]:
     outbox = outbox or Outbox()
-    watch = Watchful(bench.ledger, bench.clock, exclusions(register, loop, bench.clock))
+    watch = Watchful(bench.ledger, bench.clock, exclusions(register, loop, bench.clock, age))
     return desk_of(bench, loop, dict.fromkeys(("popup", "email", "call"), outbox), watch=watch), outbox
 
 
@@ -159,8 +165,8 @@ def test_an_answer_that_is_too_old_at_the_first_byte_costs_no_attempt(
     bench: Bench, loop: asyncio.AbstractEventLoop
 ) -> None:
     bench.issue("p1")
-    outbox = WhileConnecting(lambda: bench.clock.advance(MINUTE))
-    desk, _ = desk_with(bench, loop, Register(), outbox)
+    outbox = WhileConnecting(lambda: bench.clock.advance(2 * SECOND))
+    desk, _ = desk_with(bench, loop, Register(), outbox, age=SECOND)
 
     deliver(desk, "popup", planned(bench, "popup"))
 

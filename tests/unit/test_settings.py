@@ -371,7 +371,7 @@ def leaves(section: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tu
         value = getattr(section, name)
         if isinstance(value, BaseModel):
             yield from leaves(value, (*above, name))
-        elif (*above, name) != ("endpoints",):  # has no default to show
+        elif (*above, name) not in {("endpoints",), ("hooks",)}:  # have no default to show
             yield (*above, name), value
 
 

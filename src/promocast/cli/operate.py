@@ -68,7 +68,14 @@ def inbox_replay(entry_ids: list[int]) -> None:
     with context.open_ledger(settings) as ledger:
         for entry_id in entry_ids:
             try:
-                replay_entry(ledger, _entry(ledger, entry_id), context.clock(), versions=versions, ring=ring)
+                replay_entry(
+                    ledger,
+                    _entry(ledger, entry_id),
+                    context.clock(),
+                    versions=versions,
+                    ring=ring,
+                    sources=settings.hooks,
+                )
                 context.out.print(f"{entry_id}: taken in")
             except InputError as exc:
                 failed += 1

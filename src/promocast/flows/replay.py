@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from promocast import jobs, reading
+from promocast import hooks, jobs, reading
 from promocast.errors import InputError
-from promocast.flows import Ring, issue, show, tell
+from promocast.flows import Ring, hear, issue, show, tell
 from promocast.flows.versions import Versions
 from promocast.jobs import ClientAction
 from promocast.ledger import Ledger, inbox
 from promocast.ledger.inbox import Entry
 from promocast.model import Instant
+from promocast.settings import HookSettings
 
 
-def replay(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ring: Ring) -> None:
+def replay(
+    ledger: Ledger,
+    entry: Entry,
+    now: Instant,
+    *,
+    versions: Versions,
+    ring: Ring,
+    sources: Mapping[str, HookSettings] = MappingProxyType({}),
+) -> None:
     """Take the entry in as if it had just come. It leaves the inbox only if that succeeds.
+
+    Args:
+        sources: the hooks as they are configured now.
 
     Raises:
         InputError: it is still not acceptable; the entry stays.
     """
+    if entry.kind == "hook":
+        _replay_hook(ledger, entry, now, sources, versions=versions, ring=ring)
+    else:
+        _replay_json(ledger, entry, now, versions=versions, ring=ring)
+    with ledger.begin() as conn:
+        inbox.mark_replayed(conn, entry.id, now)
+
+
+def _replay_json(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ring: Ring) -> None:
     try:
         values: Any = json.loads(entry.body)
     except ValueError:
@@ -41,8 +64,25 @@ def replay(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ri
             _replay_action(ledger, values, now, versions=versions, ring=ring)
         case kind:
             raise InputError("unknown_kind", f"Entries of kind {kind!r} cannot be replayed.")
-    with ledger.begin() as conn:
-        inbox.mark_replayed(conn, entry.id, now)
+
+
+def _replay_hook(
+    ledger: Ledger,
+    entry: Entry,
+    now: Instant,
+    sources: Mapping[str, HookSettings],
+    *,
+    versions: Versions,
+    ring: Ring,
+) -> None:
+    """The bytes, read as their source is configured now. What was taken from them before is the same again."""
+    source = hear.source_of(entry)
+    if source not in sources:
+        raise InputError("unknown_source", f"There is no [hooks.{source}] in promocast.toml any more.")
+    heard = hooks.read(entry.body, sources[source])
+    hear.record(ledger, heard, now, versions=versions, ring=ring)
+    if heard.faults:
+        raise InputError(hear.UNREADABLE, f"It still cannot be read: {heard.what_was_wrong}", list(heard.faults))
 
 
 def _replay_action(ledger: Ledger, values: Any, now: Instant, *, versions: Versions, ring: Ring) -> None:

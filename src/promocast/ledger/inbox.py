@@ -13,7 +13,8 @@ from promocast.model import Instant
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`kind` is job, deposit or client_action; `body` the bytes as they came."""
+    """`kind` is job, deposit, client_action, callback or hook; `body` the bytes as they came. The detail of the last
+    two begins with the channel or source and a colon."""
 
     id: int
     kind: str

@@ -320,7 +320,7 @@ inbox = Table(
     "inbox",
     metadata,
     Column("id", RowId, primary_key=True),
-    _text("kind"),  # job | deposit | client_action
+    _text("kind"),  # job | deposit | client_action | callback | hook
     _text("reason"),
     _text("detail"),
     Column("body", LargeBinary),
