@@ -381,3 +381,40 @@ def keys(table: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[s
         yield (*above, name)
         if isinstance(value, dict):
             yield from keys(value, (*above, name))
+
+
+# Hooks.
+
+HOOK = "[hooks.psp]\npreset = 'fasttrack'\n"
+
+
+def test_a_hook_has_its_secrets_from_a_file(folder: Path) -> None:
+    (folder / "secrets").write_text("new\nold\n", encoding="utf-8")
+
+    hook = from_file(HOOK, PROMOCAST_HOOKS__PSP__SECRETS_FILE="secrets").hooks["psp"]
+
+    assert [secret.get_secret_value() for secret in hook.secrets] == ["new", "old"]
+    assert "new" not in repr(hook)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HOOK, "hooks.psp.secrets"),
+        (HOOK + "secrets = []", "hooks.psp.secrets"),
+        (HOOK + "secrets = ['s', '']", "keeps nobody out"),
+        (HOOK + "auth = 'basic'\nsecrets = ['hunter2']", "`user:password`"),
+        (HOOK + "auth = 'webhook'\nsecrets = ['hunter2']", "webhook secret"),
+        (HOOK + "secrets = ['s']\nat = 'data'", "for the preset generic"),
+        (HOOK + "secrets = ['s']\nfields = { amount = 'amount' }", "knows where to find amount"),
+        (HOOK + "secrets = ['s']\nfields = { promo_code = 'a..b' }", "hooks.psp.fields.promo_code"),
+        (HOOK + "secrets = ['s']\ncurrency = 'EURO'", "hooks.psp.currency"),
+        (HOOK.replace("fasttrack", "generic") + "secrets = ['s']", "amount, deposit_id, player_id, status"),
+        (HOOK.replace("psp", "'P/S'") + "secrets = ['s']", "hooks.P/S"),
+    ],
+)
+def test_a_hook_that_would_be_open_or_could_read_nothing_is_refused(text: str, told: str) -> None:
+    refused = refusal(text)
+
+    assert told in refused
+    assert "hunter2" not in refused
