@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -38,14 +39,12 @@ def api(settings: Settings, clock: StoppedClock, portal: BlockingPortal) -> Iter
     made.runtime.close()
 
 
-AUTH: dict[str, Any] = {"crm": ("smartico", "secret")}
-BEARER = {"payments": "token", "psp": "s"}
+PROOF = {"crm": f"Basic {b64encode(b'smartico:secret').decode()}", "payments": "Bearer token", "psp": "Bearer s"}
 
 
 def post(api: Api, source: str, body: bytes | str) -> httpx.Response:
     """As the source does."""
-    headers = {"authorization": f"Bearer {BEARER[source]}"} if source in BEARER else {}
-    return api.stranger().post(f"/v1/hooks/{source}", content=body, headers=headers, auth=AUTH.get(source))
+    return api.stranger().post(f"/v1/hooks/{source}", content=body, headers={"authorization": PROOF[source]})
 
 
 def deposit(api: Api, deposit_id: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from promocast.flows import issue
 from promocast.flows.versions import Versions
-from promocast.ledger import channels, keys, schema
+from promocast.ledger import channels, inbox, keys, schema
 from promocast.ledger.keys import Key
 from promocast.model import DAY, system_clock
 from promocast.standins.exclusion import ExclusionRegister
@@ -181,6 +181,23 @@ def test_an_entry_that_fails_does_not_hold_the_next_one_back(promocast: Installa
 
     assert (done.status, done.out) == (1, f"{entry['id']}: taken in\n")
     assert "404: The inbox has no entry 404" in done.err
+
+
+def test_a_hooks_body_is_read_again_as_its_source_is_configured_then(promocast: Installation) -> None:
+    event = {"type": "Credit", "payment_id": 7, "user_id": "p1", "amount": 5, "status": "Approved"}
+    hook = "[hooks.pay]\npreset = 'fasttrack'\nsecrets = ['s']\n"
+    promocast.configure(hook)
+    with promocast.ledger() as ledger, ledger.begin() as conn:
+        body = json.dumps(event).encode()
+        entry_id = inbox.put(conn, "hook", "unreadable_hook", "pay: /currency: is missing", body, system_clock())
+
+    before = promocast("inbox", "replay", str(entry_id))
+    promocast.configure(hook + "currency = 'EUR'\n")
+    after = promocast("inbox", "replay", str(entry_id))
+
+    assert (before.status, "/currency: is missing" in before.err) == (1, True)
+    assert (after.status, after.out) == (0, f"{entry_id}: taken in\n")
+    assert promocast("deposits", "show", "7", "--json").json["currency"] == "EUR"
 
 
 def test_an_entry_that_does_not_exist_is_not_found(promocast: Installation) -> None:
