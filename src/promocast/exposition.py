@@ -106,21 +106,23 @@ def _of_channels(found: Figures, now: Instant) -> Iterator[Metric]:
         labels=["channel"],
     )
     disabled = GaugeMetricFamily(
-        "promocast_endpoint_disabled", "1: nothing goes there until the operator says so.", labels=["endpoint"]
+        "promocast_channel_disabled",
+        "1: its system wants no more, or failed for days; nothing goes there until the operator says so.",
+        labels=["channel"],
     )
     every = found.standing.get(EVERY)
     for channel in CHANNELS:
         of = found.channels[channel]
-        own = found.standing.get(channel)
         for state, count in of.states.items():
             by_state.add_metric([channel, state], count)
         due.add_metric([channel], of.due)
         age.add_metric([channel], 0 if of.oldest_due is None else (now - of.oldest_due) / SECOND)
-        paused.add_metric([channel], any(state is not None and state.paused_at is not None for state in (every, own)))
-        halted.add_metric([channel], own is not None and own.halted_at is not None)
-    for name, standing in found.standing.items():
-        if standing.disabled_at is not None:
-            disabled.add_metric([name], 1)
+    # Endpoints stand beside the channels once there was something to say of them, as `endpoints.crm`.
+    for circuit in [*CHANNELS, *sorted(found.standing.keys() - {*CHANNELS, EVERY})]:
+        own = found.standing.get(circuit)
+        paused.add_metric([circuit], any(state is not None and state.paused_at is not None for state in (every, own)))
+        halted.add_metric([circuit], own is not None and own.halted_at is not None)
+        disabled.add_metric([circuit], own is not None and own.disabled_at is not None)
     yield from (by_state, due, age, paused, halted, disabled)
 
 

@@ -192,6 +192,21 @@ def test_the_books_figures_are_what_is_open(bench: Bench, loop: asyncio.Abstract
     assert found["promocast_ledger_up",] == found["promocast_queue_up",] == 1
 
 
+def test_endpoints_stand_beside_the_channels_once_there_is_something_to_say_of_them(bench: Bench) -> None:
+    with bench.ledger.begin() as conn:
+        channels.disable(conn, "popup", "digest", "http 410", bench.clock())
+        channels.disable(conn, "endpoints.crm", "digest", "http 410", bench.clock())
+        channels.halt(conn, "endpoints.bonus-engine", "http 302", bench.clock(), bench.clock())
+
+    found = read(book(bench))
+
+    disabled = {series[1] for series, value in found.items() if series[0] == "promocast_channel_disabled" and value}
+    assert disabled == {"popup", "endpoints.crm"}
+    assert found["promocast_channel_halted", "endpoints.bonus-engine"] == 1
+    assert found["promocast_channel_paused", "endpoints.crm"] == 0
+    assert ("promocast_channel_halted", "*") not in found
+
+
 def test_the_oldest_due_delivery_is_found_over_its_states_and_parts_and_deposits_wait(bench: Bench) -> None:
     from promocast import jobs
     from promocast.flows import tell
