@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TextIO
@@ -80,9 +81,11 @@ def configure(settings: LogSettings, process: str) -> None:
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """The standard library would print the line's arguments."""
+        """The standard library would print the line's arguments. Where nothing can be written, on a full disk, the
+        line is lost in silence: whoever logs has more important work to do."""
         error = sys.exception()
-        self.stream.write(f"a log line was lost: {type(error).__name__}\n")
+        with suppress(OSError, ValueError):  # the latter is a closed stream's
+            self.stream.write(f"a log line was lost: {type(error).__name__}\n")
 
 
 def _uncaught(_kind: type[BaseException], error: BaseException | None, _traceback: TracebackType | None = None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 import gc
+import io
 import logging
 import sys
 import threading
@@ -156,6 +158,22 @@ def test_a_line_that_cannot_be_written_does_not_show_its_arguments(log: Log, mon
 
     log.holds_none_of(MAIL, CODE)
     assert log.text == "a log line was lost: RuntimeError\n"
+
+
+def test_a_full_disk_takes_the_line_and_nothing_else(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that dies of a log line sends nothing more."""
+    [handler] = [each for each in logging.getLogger().handlers if isinstance(each, observe._Handler)]
+
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(handler, "stream", Full())
+    observe.log.warning("ring_lost")
+    monkeypatch.undo()
+    observe.log.warning("ring_lost")
+
+    assert len(log.lines) == 1
 
 
 def test_arguments_that_do_not_fit_their_template_are_not_shown(log: Log) -> None:
