@@ -23,7 +23,9 @@ def test_a_worker_frozen_past_its_leases_and_continued(
     world: World, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     # On SQLite a writer that is frozen while it holds the file's lock would freeze everybody: the file is the server.
-    with installed(world, tmp_path, "postgresql", request) as up, up.client() as client:
+    # PostgreSQL ends its transaction; here after three seconds.
+    options = "-c idle_in_transaction_session_timeout=3000"
+    with installed(world, tmp_path, "postgresql", request, PGOPTIONS=options) as up, up.client() as client:
         issue(client, "frozen", recipients(world, 0, PLAYERS))
         eventually("messages under way", lambda: arrived(world) > PLAYERS)
         frozen = up.pid_of("worker", "deliver")

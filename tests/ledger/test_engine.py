@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from promocast.errors import LedgerUnavailable
 from promocast.ledger import Connection, Ledger, inbox
-from promocast.ledger.engine import insert_new, rows_of
+from promocast.ledger.engine import insert_new, lock_players, rows_of
 from promocast.ledger.schema import codes, requests
 from tests.conftest import NOW
 from tests.ledger import plant_campaign
@@ -201,3 +201,27 @@ def test_a_connection_cut_in_the_middle_is_an_unavailable_ledger_and_the_next_on
 
     with ledger.begin() as conn:
         assert kept(conn) == 0
+
+
+@only_postgresql
+def test_who_freezes_in_a_transaction_holds_others_off_for_a_while_only(ledger: Ledger) -> None:
+    with ledger.read() as conn:
+        assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "30s"
+
+    with pytest.raises(LedgerUnavailable), ledger.begin() as frozen:
+        frozen.execute(text("SET LOCAL idle_in_transaction_session_timeout = 100"))
+        lock_players(frozen, ["p1"])
+        with ledger.begin() as other:
+            lock_players(other, ["p1"])  # returns once the server has ended the other
+        frozen.execute(text("SELECT 1"))
+
+
+@only_postgresql
+def test_a_server_that_has_its_own_limit_of_idle_transactions_keeps_it(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c idle_in_transaction_session_timeout=7000")
+    made = Ledger(ledger_url)
+    with made.read() as conn:
+        assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "7s"
+    made.close()

@@ -37,6 +37,10 @@ _PATIENCE: Final = {
     "tcp_user_timeout": 30_000,
 }
 
+# A process that is frozen in the middle of a transaction, as a suspended machine's are, holds its rows and players
+# against everybody: after so many milliseconds PostgreSQL ends the transaction. A limit of the server's own goes first.
+_LONGEST_IDLE: Final = 30_000
+
 
 class Ledger:
     """The book. `begin()` for what writes, `read()` for what only reads; both are one transaction each.
@@ -68,7 +72,9 @@ class Ledger:
         if self.dialect == "sqlite":
             self._gate = _WriteGate(self.engine.url.database)
             _teach_sqlite(self.engine)
-        elif self.dialect != "postgresql":
+        elif self.dialect == "postgresql":
+            _teach_postgresql(self.engine)
+        else:
             raise LedgerError(f"A ledger lives in SQLite or PostgreSQL, not in {self.dialect}.")
 
     @contextmanager
@@ -181,6 +187,17 @@ def _teach_sqlite(engine: Engine) -> None:
         # A deferred transaction that turns to writing fails at once when another wrote in between.
         read_only = conn.get_execution_options().get(_READ_ONLY)
         conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _teach_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # By a statement, not by a startup option: poolers in between refuse those that they do not know.
+        name = "idle_in_transaction_session_timeout"
+        connection.execute(
+            "SELECT set_config(%s, %s, false) WHERE current_setting(%s) = '0'", (name, str(_LONGEST_IDLE), name)
+        )
+        connection.commit()
 
 
 def rows_of(
