@@ -18,9 +18,7 @@ KILLS = 3
 
 
 @pytest.mark.timeout(120)
-def test_a_sweeper_killed_while_a_second_one_runs(
-    world: World, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_sweeper_killed_while_a_second_one_runs(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with installed(world, tmp_path, "postgresql", request) as up, up.client() as client, up.beside("sweeper") as second:
         for kill in range(KILLS):
             issue(client, f"sweepers-{kill}", recipients(world, kill * PLAYERS, PLAYERS))
