@@ -16,10 +16,10 @@ from sqlalchemy import Row, select, update
 
 from promocast.channels.mime import message_id
 from promocast.demo.world import World
-from promocast.returns import Returns
 from promocast.ledger import Ledger, migrate
 from promocast.ledger.schema import codes, deliveries
 from promocast.model import SECOND, system_clock
+from promocast.returns import Returns
 from promocast.standins.base import Fault, Received
 from promocast.standins.fcm import is_send
 from tests.e2e.harness import Installation, eventually
@@ -78,7 +78,7 @@ def _text_of(asked: Received) -> str:
 
 
 def names(world: World) -> dict[str, Counter[str]]:
-    """{channel: {what names the message to the provider: how often it took it}}; where the ledger has a key, the key."""
+    """{channel: {what names the message to the provider: how often it took it}}; the key, where it is told one."""
     return {
         "popup": Counter(popup["delivery_id"] for popup in world.site.popups),
         "call": Counter(asked.headers["webhook-id"] for asked in world.crm.requests),

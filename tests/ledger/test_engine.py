@@ -208,12 +208,16 @@ def test_who_freezes_in_a_transaction_holds_others_off_for_a_while_only(ledger: 
     with ledger.read() as conn:
         assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "30s"
 
-    with pytest.raises(LedgerUnavailable), ledger.begin() as frozen:
-        frozen.execute(text("SET LOCAL idle_in_transaction_session_timeout = 100"))
-        lock_players(frozen, ["p1"])
-        with ledger.begin() as other:
-            lock_players(other, ["p1"])  # returns once the server has ended the other
-        frozen.execute(text("SELECT 1"))
+    def freeze() -> None:
+        with ledger.begin() as frozen:
+            frozen.execute(text("SET LOCAL idle_in_transaction_session_timeout = 100"))
+            lock_players(frozen, ["p1"])
+            with ledger.begin() as other:
+                lock_players(other, ["p1"])  # returns once the server has ended the other
+            frozen.execute(text("SELECT 1"))
+
+    with pytest.raises(LedgerUnavailable):
+        freeze()
 
 
 @only_postgresql
