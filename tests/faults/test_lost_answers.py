@@ -50,7 +50,7 @@ class Droppers:
             (world.telegram, _text_of),
             (world.twilio, _text_of),
         ):
-            standin.script = lambda asked, name=name: self._judge(name(asked))  # type: ignore[misc]
+            standin.script = lambda asked, name=name: self._judge(name(asked))
         world.mail.script = lambda phase, _: self._judge(self._last_mail()) if phase == "dot" else None
 
     def _judge(self, name: str | None) -> Fault | None:
