@@ -6,13 +6,16 @@ can look.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import redis
 from dramatiq.broker import Broker, Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import dq_name
 from dramatiq.errors import ConnectionClosed, DecodeError, Retry
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware, Retries
@@ -55,6 +58,7 @@ class WaitingBroker(RedisBroker):
 
     def __init__(self, url: str, unreadable: Unreadable | None = None, progress: Progress | None = None) -> None:
         self.progress = Progress() if progress is None else progress
+        self.handed_out: dict[str, set[str]] = {}
         super().__init__(  # type: ignore[no-untyped-call]
             client=make_client(url),
             namespace=NAMESPACE,
@@ -66,6 +70,11 @@ class WaitingBroker(RedisBroker):
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
         )
         self.unreadable = unreadable
+
+    def booked(self, queue: str) -> set[str]:
+        """The messages of the queue that the server holds for this broker's worker: fetched, and not acknowledged."""
+        found: Any = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue}")
+        return {os.fsdecode(message_id) for message_id in found}
 
     @property
     def consumer_class(self) -> type[Consumer]:
@@ -118,20 +127,64 @@ class _WaitingConsumer(_RedisConsumer):
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
         # In the consumer's own thread, and again whenever it comes back after the queue was away.
         broker.progress.begin(f"consumer of {queue_name}")
+        self._handed_out = broker.handed_out.setdefault(queue_name, set())
+        if queue_name == dq_name(queue_name):
+            self._handed_out.clear()  # what it delays Dramatiq forgets when it loses the queue
+        self._intact = True
+        with self._losing_the_queue():
+            self._give_back()
 
     def __next__(self) -> MessageProxy | None:
         beat()
-        try:
+        with self._losing_the_queue():
             if not self.message_cache:
                 self._fetch()
             while self.message_cache:
                 message = self._read(self.message_cache.pop(0))
                 if message is not None:
                     self.queued_message_ids.add(message.message_id)
+                    self._handed_out.add(message.options["redis_message_id"])
                     return MessageProxy(message)
-        except (redis.ConnectionError, redis.TimeoutError) as exc:
-            raise ConnectionClosed(exc) from None  # type: ignore[no-untyped-call]
         return None
+
+    # Dramatiq tries again what ends in ConnectionClosed. What ends in anything else stays booked to a worker that lives
+    # and will not look at it again; and a server that hangs is no ConnectionError to redis-py.
+
+    def ack(self, message: MessageProxy) -> None:
+        with self._losing_the_queue():
+            super().ack(message)  # type: ignore[no-untyped-call]
+        self._handed_out.discard(message.options["redis_message_id"])
+
+    def nack(self, message: MessageProxy) -> None:
+        with self._losing_the_queue():
+            super().nack(message)  # type: ignore[no-untyped-call]
+        self._handed_out.discard(message.options["redis_message_id"])
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        given_back = list(messages)
+        with self._losing_the_queue():
+            super().requeue(given_back)  # type: ignore[no-untyped-call]
+        self._handed_out.difference_update(message.options["redis_message_id"] for message in given_back)
+
+    def close(self) -> None:
+        """What was fetched and not handed out would wait for this worker's heartbeat to time out."""
+        self.message_cache.clear()
+        if self._intact:
+            with self._losing_the_queue():
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """Put back into its list what is booked to us and nobody here has: an answer to a fetch may have been lost."""
+        if lost := self.broker.booked(self.queue_name) - self._handed_out:
+            self.broker.do_requeue(self.queue_name, *lost)
+
+    @contextmanager
+    def _losing_the_queue(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as exc:
+            self._intact = False
+            raise ConnectionClosed(exc) from None  # type: ignore[no-untyped-call]
 
     def _fetch(self) -> None:
         room = self.prefetch - self.outstanding_message_count

@@ -20,7 +20,7 @@ from tests.faults.queues import enqueue, queue
 PLAYERS = full(20_000, 600)
 PART = full(500, 50)
 JOBS = 40
-HANGS_FOR = full(20, 4)
+HANGS_FOR = full(25, 4)
 
 
 @pytest.mark.timeout(full(1200, 150))
