@@ -34,7 +34,7 @@ def test_no_room_for_the_ledger(world: World, tmp_path: Path, request: pytest.Fi
         limit_files(up, resource.RLIM_INFINITY)
         eventually("requests accepted", lambda: len(load.requests) > accepted + 3)
         load.end()
-        settle(up, 40)
+        settle(up)
         with up.ledger() as opened:
             account = reckon(world, opened, load.players)
         assert up.pids() == before, "no process needs a restart"

@@ -24,7 +24,7 @@ from promocast.standins.base import Fault, Received
 from promocast.standins.fcm import is_send
 from tests.e2e.harness import Installation, eventually
 from tests.faults.accounts import issue, planned, received, recipients
-from tests.faults.conftest import full, installed
+from tests.faults.conftest import PATIENT, full, installed
 
 PLAYERS = full(500, 60)
 CAMPAIGN = "fallbacks"
@@ -113,7 +113,7 @@ def test_a_provider_that_takes_the_message_and_drops_the_connection(
     world: World, tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest
 ) -> None:
     dropped = Droppers(chance, world)
-    with installed(world, tmp_path, "sqlite", request) as up, up.client() as client:
+    with installed(world, tmp_path, "sqlite", request, **PATIENT) as up, up.client() as client:
         issue(client, "lost-answers", recipients(world, 0, PLAYERS), CAMPAIGN)
         seen = eventually("unknowns", lambda: _unknowns(client.get("/v1/requests/lost-answers").json()))
         print(f"unknown meanwhile, by channel: {seen}")

@@ -14,7 +14,7 @@ from tests import postgres
 from tests.conftest import fresh_database
 from tests.e2e.harness import Installation, eventually
 from tests.faults.accounts import Account, Load, arrived, reckon, settle
-from tests.faults.conftest import full, searched
+from tests.faults.conftest import PATIENT, full, searched
 
 AWAY_FOR = full(30, 5)
 PROBLEM = "503 application/problem+json"
@@ -50,7 +50,7 @@ def test_postgresql_restarted_under_load(world: World, tmp_path: Path, server: p
     """`fast` is an operator's restart; `immediate` is a crash, after which it recovers from its log."""
     with (
         fresh_database(server.url) as url,
-        searched(world, tmp_path, {}, url, [server.folder / "log"]) as up,
+        searched(world, tmp_path, PATIENT, url, [server.folder / "log"]) as up,
         up.client() as client,
         Load(client, world) as load,
     ):
@@ -68,7 +68,7 @@ def test_postgresql_restarted_under_load(world: World, tmp_path: Path, server: p
 def test_postgresql_away_under_load(world: World, tmp_path: Path, server: postgres.Server) -> None:
     with (
         fresh_database(server.url) as url,
-        searched(world, tmp_path, {}, url, [server.folder / "log"]) as up,
+        searched(world, tmp_path, PATIENT, url, [server.folder / "log"]) as up,
         up.client() as client,
         Load(client, world) as load,
     ):

@@ -14,7 +14,7 @@ import pytest
 from promocast.demo.world import World
 from tests.e2e.harness import eventually
 from tests.faults.accounts import Load, arrived, issue, job, recipients, reckon, settle
-from tests.faults.conftest import FULL, LEDGERS, full, installed
+from tests.faults.conftest import FULL, LEDGERS, PATIENT, full, installed
 from tests.faults.queues import enqueue, queue
 
 PLAYERS = full(20_000, 600)
@@ -30,7 +30,7 @@ def test_flushall_in_the_middle_loses_nothing_that_was_accepted(
 ) -> None:
     with (
         queue(tmp_path / "own") as own,
-        installed(world, tmp_path, ledger, request, PROMOCAST_QUEUE__URL=own.url) as up,
+        installed(world, tmp_path, ledger, request, PROMOCAST_QUEUE__URL=own.url, **PATIENT) as up,
         up.client() as client,
     ):
         for first in range(0, PLAYERS // 2, PART):
@@ -71,7 +71,7 @@ def test_jobs_that_lived_in_the_queue_only_are_reported_missing(
 ) -> None:
     with (
         queue(tmp_path / "own") as own,
-        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url) as up,
+        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url, **PATIENT) as up,
         up.client() as client,
     ):
         worker = up.pid_of("worker", "issue")
@@ -102,7 +102,7 @@ def test_jobs_that_lived_in_the_queue_only_are_reported_missing(
 def test_a_queue_that_hangs_under_load(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with (
         queue(tmp_path / "own") as own,
-        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url) as up,
+        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url, **PATIENT) as up,
         up.client() as client,
     ):
         before = up.pids()
@@ -130,7 +130,7 @@ def test_a_queue_that_is_away_leaves_the_api_accepting(
 ) -> None:
     with (
         queue(tmp_path / "own") as own,
-        installed(world, tmp_path, "postgresql", request, PROMOCAST_QUEUE__URL=own.url) as up,
+        installed(world, tmp_path, "postgresql", request, PROMOCAST_QUEUE__URL=own.url, **PATIENT) as up,
         up.client() as client,
     ):
         before = up.pids()

@@ -16,7 +16,7 @@ from promocast.ledger.schema import deliveries
 from promocast.standins.base import Fault
 from tests.e2e.harness import eventually
 from tests.faults.accounts import arrived, issue, job, recipients, reckon, settle
-from tests.faults.conftest import STOPS, installed
+from tests.faults.conftest import PATIENT, STOPS, installed
 from tests.faults.queues import Queue, enqueue, queue
 
 PLAYERS = 150  # a stop
@@ -48,7 +48,7 @@ def test_sigterm_under_load(world: World, tmp_path: Path, request: pytest.Fixtur
     rests: list[float] = []
     with (
         queue(tmp_path / "own") as own,
-        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url) as up,
+        installed(world, tmp_path, "sqlite", request, PROMOCAST_QUEUE__URL=own.url, **PATIENT) as up,
         up.client() as client,
     ):
         for stop in range(STOPS):
@@ -93,7 +93,7 @@ def test_a_stop_while_a_provider_hangs_makes_unknown_what_hangs_and_nothing_else
 
     world.twilio.script = script
     slow = {"PROMOCAST_CHANNELS__SMS__TIMEOUT": "30s", "PROMOCAST_CHANNELS__SMS__CONCURRENCY": str(2 * HANGING)}
-    with installed(world, tmp_path, "sqlite", request, PROMOCAST_WORKERS__STOP_GRACE="2s", **slow) as up:
+    with installed(world, tmp_path, "sqlite", request, PROMOCAST_WORKERS__STOP_GRACE="2s", **PATIENT | slow) as up:
         with up.client() as client:
             issue(client, "hanging", recipients(world, 0, 100))
         eventually("the provider hangs", lambda: len(world.twilio.requests) >= HANGING)
