@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import pytest
 
+from promocast import gate
 from promocast.channels.outbox import Outbox
+from promocast.errors import Withheld
 from promocast.flows import show
 from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
@@ -423,6 +425,41 @@ def test_what_hangs_past_the_grace_of_a_stop_becomes_unknown(bench: Bench, loop:
     rows = [delivery(bench, delivery_id) for delivery_id in planned(bench, "popup")]
     assert sorted((row.state, row.reason) for row in rows if row.state != "sent") == [("unknown", "stopped")] * 2
     assert len(stopper.sent) == 3
+
+
+def test_what_is_given_back_at_a_stop_writes_nothing_afterwards(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    """It is cancelled in another thread, which may be just about to write its first byte."""
+    stopping, given_back, told = threading.Event(), threading.Event(), Future[str]()
+
+    class Slow:
+        asks_gate = True
+
+        async def send(self, _: Message) -> Outcome:
+            stopping.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                await asyncio.to_thread(given_back.wait, 10)
+                try:
+                    await gate.about_to_write()
+                    told.set_result("written")
+                except Withheld as exc:
+                    told.set_result(exc.reason)
+            return Sent()
+
+        async def close(self) -> None:
+            return None
+
+    bench.issue("p1")
+    clock = running(bench.clock())
+    desk = desk_of(bench, loop, {"popup": Slow()}, clock=clock, stopping=stopping, stop_grace=50)
+
+    deliver(desk, "popup", planned(bench, "popup"))
+    given_back.set()
+
+    [delivery_id] = planned(bench, "popup")
+    assert (delivery(bench, delivery_id).state, delivery(bench, delivery_id).attempts) == ("planned", 0)
+    assert told.result(10) == "stopped"
 
 
 # The message

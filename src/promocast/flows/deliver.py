@@ -22,7 +22,7 @@ from promocast.errors import LedgerUnavailable, Withheld
 from promocast.flows import AHEAD, Grant, Moment, claims, compose, outcomes, rules
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
-from promocast.flows.leave import Leave
+from promocast.flows.leave import STOPPED, Leave
 from promocast.flows.outcomes import Policy
 from promocast.ledger import deliveries
 from promocast.ledger.deliveries import Closing
@@ -196,10 +196,10 @@ def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
         closings += [_closing(desk, dossier, outcome) for dossier, outcome in flight.landed(left / SECOND)]
     for dossier, leave, future in flight.open.values():
         future.cancel()
-        if leave.begun:
-            closings.append(_closing(desk, dossier, Failed("stopped", maybe_sent=True)))
+        if leave.withdraw():
+            closings.append(_closing(desk, dossier, Failed(STOPPED, maybe_sent=True)))
         else:
-            closings.append(Closing(dossier.delivery, "planned", "stopped", due_at=desk.clock(), counts=False))
+            closings.append(Closing(dossier.delivery, "planned", STOPPED, due_at=desk.clock(), counts=False))
     flight.open.clear()
     return closings
 
@@ -263,7 +263,7 @@ def _outcome_of(future: Future[Outcome]) -> Outcome | Withheld:
     """An adapter raises nothing of its own, by contract. One that does, perhaps somebody else's, has hidden whether
     it sent. What the gate raises comes through every adapter."""
     if future.cancelled():
-        return Failed("stopped", maybe_sent=True)
+        return Failed(STOPPED, maybe_sent=True)
     error = future.exception()
     if isinstance(error, Withheld):
         return error

@@ -20,6 +20,7 @@ from promocast.model import PLAYER_CHANNELS, SECOND
 from promocast.settings import LEASE_RESERVE
 
 LATE: Final = "late"
+STOPPED: Final = "stopped"
 
 # How long before its moment a message may ask for a connection, in milliseconds.
 LEAD: Final = 100
@@ -40,6 +41,12 @@ class Leave:
         self._dossier = dossier
         self._policy = desk.policies[dossier.delivery.channel]
         self._moment = moment
+        self._withdrawn = False
+
+    def withdraw(self) -> bool:
+        """Let nothing begin from now on; whether it was ever used. For another thread than the one that sends."""
+        self._withdrawn = True
+        return self.begun
 
     async def approach(self) -> None:
         """Return when it is time to ask for a connection.
@@ -60,7 +67,9 @@ class Leave:
         if self._policy.rate:
             await self._its_moment()
         self.check()
-        self.begun = True
+        self.begun = True  # before the look: of two threads at once, one sees what the other has done
+        if self._withdrawn:
+            raise Withheld(STOPPED, 0)
 
     def check(self) -> None:
         """
