@@ -63,7 +63,8 @@ _WORDS: Final[Mapping[str, Check]] = {
     "timestamp": _matching(_TIME),
 }
 NUMBERS: Final = frozenset({
-    "away_ms", "count", "given_up", "leases_ended", "line", "port", "restart_in", "rows", "status", "unrecorded",
+    "away_ms", "count", "given_up", "leases_ended", "line", "milliseconds", "port", "restart_in", "rows", "status",
+    "unrecorded",
 })  # fmt: skip
 # Under which an exception, a class or a path of ours may be told.
 THINGS: Final = frozenset({"category", "error", "where"})
