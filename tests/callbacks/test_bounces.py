@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -200,3 +201,20 @@ def test_the_letterhead_writes_the_return_path_that_is_read_here() -> None:
     assert len(RETURN_PATH.partition("@")[0]) <= 64  # RFC 5321 section 4.5.3.1.1
     longest = Letterhead(SETTINGS).return_path(RETURNS.token("bounce", RETURNS.key_of(2**63 - 1)))
     assert len(longest.partition("@")[0]) <= 64
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("exim-no-such-mailbox", Report(KEY, "rejected", "bounce 5.1.1", address_dead=True)),
+        ("exim-over-quota", Report(KEY, "rejected", "bounce 5.2.2")),
+        ("exim-no-reason", Report(KEY, "rejected", "bounce 5.0.0")),
+    ],
+)
+def test_bounces_that_servers_have_written(name: str, report: Report) -> None:
+    """Kept as Exim 4.96 wrote them (tests/channels/thirdparty/test_exim.py has it write more): its own status is 5.0.0
+    whatever the reason, which only the reply that it quotes says."""
+    settings = SETTINGS.model_copy(update={"bounce_address": "bounces@casino.example"})
+    mail = (Path(__file__).parents[1] / "data" / "dsn" / f"{name}.eml").read_text(encoding="ascii")
+
+    assert Bounces(settings, RETURNS).read(callback(mail)) == (report,)

@@ -24,6 +24,8 @@ from promocast.settings import EmailSettings
 # Who the mail came to, as servers note it; the first that holds a token of ours counts.
 _RECIPIENT_HEADERS: Final = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
 _STATUS: Final = re.compile(r"([245])\.(\d{1,3}\.\d{1,3})", re.ASCII)
+# A reply of SMTP's, as RFC 3464 section 2.3.6 has it quoted, with an enhanced status in it.
+_QUOTED: Final = re.compile(r"smtp;\s*[245]\d\d[ -]([245]\.\d{1,3}\.\d{1,3})(?!\S)", re.ASCII | re.IGNORECASE)
 
 
 class Bounces:
@@ -96,11 +98,20 @@ def _report(key: str, status: Message) -> Report | None:
         return Report(key, "sent")
     if action != "failed":
         return None
-    found = _STATUS.match(str(status["Status"] or "").strip())
+    found = _detail(status)
     if found is None:
         return Report(key, "rejected", "bounce")
     # 4.x.x: the server gave up after days of trying; the address may be fine.
     return Report(key, "rejected", f"bounce {found[0]}", address_dead=found[1] == "5" and found[2] in DEAD)
+
+
+def _detail(status: Message) -> re.Match[str] | None:
+    """The enhanced status. Some servers, Exim among them, say x.0.0 of everything and only quote the one that knew."""
+    found = _STATUS.match(str(status["Status"] or "").strip())
+    quoted = _QUOTED.match(str(status["Diagnostic-Code"] or "").strip())
+    if found is None or quoted is None or found[2] != "0.0" or found[1] != quoted[1][0]:
+        return found
+    return _STATUS.match(quoted[1])
 
 
 __all__ = ["Bounces"]
