@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -53,6 +54,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def without_postgresql(exc: LookupError) -> NoReturn:
+    """Skip what needs a PostgreSQL that is not there; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"PostgreSQL is missing: {exc}")
+    pytest.skip(f"PostgreSQL is missing: {exc}")
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server: the one that is given, else a private one. Without any: skipped here, a failure in CI."""
@@ -64,9 +72,7 @@ def postgres_url() -> Iterator[str]:
         with postgres.server() as running:
             yield running.url
     except LookupError as exc:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {exc}")
-        pytest.skip(f"PostgreSQL is missing: {exc}")
+        without_postgresql(exc)
 
 
 @pytest.fixture(scope="session")

@@ -69,17 +69,13 @@ class IssueJob:
     digest: str
 
 
-class Deposit(Read):
-    """One message about a deposit (contract section 4)."""
+class Payment(Read):
+    """What is paid, by whom and how; of a deposit that was made, or one that is thought of."""
 
-    deposit_id: Text
     player_id: Text
-    status: Literal["requested", "approved", "rejected", "cancelled", "rolled_back"]
     currency: Annotated[str, AfterValidator(parse_currency)] | None = None
     amount: str | None = None
     payment_method: Annotated[str, Field(max_length=64)] | None = None
-    occurred_at: Moment | None = None
-    promo_code: Annotated[str, Field(max_length=256)] | None = None
     deposit_index: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
 
     @field_validator("amount")
@@ -89,6 +85,15 @@ class Deposit(Read):
         if value is not None:
             parse_amount(value, info.data.get("currency") or WIDEST)
         return value
+
+
+class Deposit(Payment):
+    """One message about a deposit (contract section 4)."""
+
+    deposit_id: Text
+    status: Literal["requested", "approved", "rejected", "cancelled", "rolled_back"]
+    occurred_at: Moment | None = None
+    promo_code: Annotated[str, Field(max_length=256)] | None = None
 
     def facts(self) -> dict[str, Any]:
         """The message as the ledger keeps it: only what it says."""

@@ -14,16 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from promocast.channels.http import Answer
-from promocast.channels.webpush import (
-    Receiver,
-    WebPush,
-    build_payload,
-    encrypt,
-    is_known,
-    load_private_key,
-    origin_of,
-    read,
-)
+from promocast.channels.push_encryption import Receiver, encrypt, load_private_key, origin_of
+from promocast.channels.webpush import WebPush, build_payload, is_known, read
 from promocast.model import (
     DAY,
     HOUR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from promocast.cli.status import SHARE, View
-from promocast.ledger import channels, deliveries, migrate, schema
+from promocast.ledger import channels, figures, migrate, schema
 from promocast.loading import load
 from promocast.model import HOUR, MINUTE, rfc3339, system_clock
 from promocast.monitor import Monitor, Views, listen
@@ -112,7 +112,7 @@ def test_while_it_is_watched_totals_are_counted_no_more_often_than_they_cost(pro
         assert view.look()["channels"] == {"popup": {"planned": 1}}
         with ledger.begin() as conn:
             conn.execute(update(schema.deliveries).values(state="skipped", due_at=None))
-            assert deliveries.counts(conn) == {"popup": {"skipped": 1}}
+            assert figures.counts(conn) == {"popup": {"skipped": 1}}
         soon = view.look()
         now[0] += SHARE * 0.25
         later = view.look()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from promocast.demo.world import World
-from promocast.ledger import deliveries
+from promocast.ledger import figures
 from promocast.ledger.schema import attempts
 from promocast.ledger.schema import deliveries as deliveries_table
 from promocast.model import PLAYER_CHANNELS
@@ -80,12 +80,12 @@ def test_a_delivery_worker_killed_in_the_middle_loses_nothing_and_repeats_no_mor
         assert worker is not None
         os.kill(worker, signal.SIGKILL)
         with ledger.read() as conn:
-            at_the_kill = deliveries.counts(conn)
+            at_the_kill = figures.counts(conn)
         in_flight = {channel: at_the_kill[channel].get("sending", 0) for channel in PLAYER_CHANNELS}
 
         def settled() -> dict[str, dict[str, int]] | None:
             with ledger.read() as conn:
-                counts = deliveries.counts(conn)
+                counts = figures.counts(conn)
             waiting = any(states.get("planned") or states.get("sending") for states in counts.values())
             resent = not any(counts[channel].get("unknown") for channel in ("popup", "push", "email"))
             return counts if resent and not waiting else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from promocast.demo.world import World
 from tests import postgres
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, without_postgresql
 from tests.e2e.harness import Installation, eventually
 from tests.faults.accounts import Account, Load, arrived, reckon, settle
 from tests.faults.conftest import PATIENT, full, searched
@@ -27,7 +29,20 @@ def server() -> Iterator[postgres.Server]:
         with postgres.server() as running:
             yield running
     except LookupError as exc:
-        pytest.skip(f"PostgreSQL is missing: {exc}")
+        without_postgresql(exc)
+
+
+@contextmanager
+def loaded(world: World, folder: Path, server: postgres.Server) -> Iterator[tuple[Installation, httpx.Client, Load]]:
+    """promocast on that server, under a load that has reached the providers."""
+    with (
+        fresh_database(server.url) as url,
+        searched(world, folder, PATIENT, url, [server.folder / "log"]) as up,
+        up.client() as client,
+        Load(client, world) as load,
+    ):
+        eventually("a load", lambda: arrived(world) > 200)
+        yield up, client, load
 
 
 def reckoned(up: Installation, world: World, load: Load, taken: int) -> Account:
@@ -48,14 +63,8 @@ def reckoned(up: Installation, world: World, load: Load, taken: int) -> Account:
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_restarted_under_load(world: World, tmp_path: Path, server: postgres.Server, mode: str) -> None:
     """`fast` is an operator's restart; `immediate` is a crash, after which it recovers from its log."""
-    with (
-        fresh_database(server.url) as url,
-        searched(world, tmp_path, PATIENT, url, [server.folder / "log"]) as up,
-        up.client() as client,
-        Load(client, world) as load,
-    ):
+    with loaded(world, tmp_path, server) as (up, _, load):
         before = up.pids()
-        eventually("a load", lambda: arrived(world) > 200)
         server.stop(mode)
         server.start()
         account = reckoned(up, world, load, arrived(world))
@@ -66,14 +75,8 @@ def test_postgresql_restarted_under_load(world: World, tmp_path: Path, server: p
 
 @pytest.mark.timeout(120 + AWAY_FOR)
 def test_postgresql_away_under_load(world: World, tmp_path: Path, server: postgres.Server) -> None:
-    with (
-        fresh_database(server.url) as url,
-        searched(world, tmp_path, PATIENT, url, [server.folder / "log"]) as up,
-        up.client() as client,
-        Load(client, world) as load,
-    ):
+    with loaded(world, tmp_path, server) as (up, client, load):
         before = up.pids()
-        eventually("a load", lambda: arrived(world) > 200)
         server.stop()
         threading.Event().wait(AWAY_FOR)
         ready = client.get("/readyz")

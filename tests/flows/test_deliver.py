@@ -20,7 +20,7 @@ from promocast.flows.deliver import deliver
 from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.jobs import ActionPayload, ClientAction
-from promocast.ledger import codes, deliveries, events, players
+from promocast.ledger import codes, events, figures, players
 from promocast.ledger.codes import Code
 from promocast.ledger.players import Player
 from promocast.model import (
@@ -319,7 +319,7 @@ class Room:
 
     async def send(self, message: Message) -> Outcome:
         with self.bench.ledger.read() as conn:
-            self.under_way.append(deliveries.counts(conn)["popup"]["sending"])
+            self.under_way.append(figures.counts(conn)["popup"]["sending"])
         async with asyncio.timeout(10):
             await self._full.wait()
         return Sent()

@@ -12,7 +12,7 @@ from promocast.channels.http import Http
 from promocast.channels.signed_post import Popup
 from promocast.flows.deliver import deliver
 from promocast.flows.watch import STALE, Watch
-from promocast.ledger import deliveries, players
+from promocast.ledger import figures, players
 from promocast.ledger.players import Player
 from promocast.model import Message, Outcome
 from promocast.settings import PopupSettings
@@ -70,7 +70,7 @@ def delivered(
     reached = len(site.requests)
     asyncio.run_coroutine_threadsafe(close(site, http), loop).result(5)
     with bench.ledger.read() as conn:
-        return reached, deliveries.counts(conn)["popup"]
+        return reached, figures.counts(conn)["popup"]
 
 
 def test_a_player_excluded_after_the_claim_is_not_written_to(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:

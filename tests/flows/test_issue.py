@@ -10,7 +10,7 @@ import pytest
 from promocast import jobs
 from promocast.errors import Conflict, InputError, UnknownCampaign
 from promocast.flows import issue
-from promocast.ledger import deliveries, events, inbox, requests
+from promocast.ledger import events, figures, inbox, requests
 from promocast.model import DAY, HOUR
 from tests.flows.conftest import CAMPAIGN, Bench, job_for
 
@@ -22,7 +22,7 @@ def test_each_recipient_gets_one_code_and_the_deliveries_of_its_journey(bench: B
     assert len({code.folded for code in codes}) == 2
     assert all(code.expires_at == bench.clock() + 7 * DAY for code in codes)
     with bench.ledger.read() as conn:
-        planned = deliveries.counts(conn)
+        planned = figures.counts(conn)
     assert planned == {"popup": {"planned": 2}, "email": {"planned": 2}, "sms": {"planned": 2}}
     assert sorted(queue for queue, _ in bench.rung) == ["deliver.email", "deliver.popup"], "the reminder is not due"
 

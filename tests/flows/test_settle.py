@@ -16,7 +16,7 @@ from promocast.flows import settle
 from promocast.flows.deliver import deliver
 from promocast.flows.settle import Settling
 from promocast.flows.sweep import sweep
-from promocast.ledger import channels, deliveries, events, players, schema
+from promocast.ledger import channels, events, figures, players, schema
 from promocast.ledger.codes import Code
 from promocast.ledger.players import Player
 from promocast.model import (
@@ -412,4 +412,4 @@ def test_the_history_of_a_delivery_keeps_what_was_unknown(bench: Bench, loop: as
     assert attempted(bench, made.sms()[0]) == [(1, "unknown", "reset")]
     assert delivery(bench, made.sms()[0]).ref == "SM9"
     with bench.ledger.read() as conn:
-        assert deliveries.counts(conn)["sms"] == {"delivered": 1}
+        assert figures.counts(conn)["sms"] == {"delivered": 1}

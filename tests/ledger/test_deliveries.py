@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select
 
-from promocast.ledger import Ledger, deliveries, schema
+from promocast.ledger import Ledger, deliveries, figures, schema
 from promocast.ledger.deliveries import Claimed, Closing, NewDelivery
 from promocast.model import HOUR, MINUTE, SECOND, DeliveryState
 from tests.conftest import NOW
@@ -279,7 +279,7 @@ def test_what_is_in_flight_to_a_player_are_open_sends_to_them_and_no_calls(
     claim(ledger, ids[:2])
 
     with ledger.read() as conn:
-        counted = [deliveries.in_flight_to(conn, f"p{i}") for i in range(3)]
+        counted = [figures.in_flight_to(conn, f"p{i}") for i in range(3)]
 
     assert counted == [in_flight, in_flight, 0]
 
@@ -291,6 +291,6 @@ def test_unsent_is_what_is_due_or_in_flight(ledger: Ledger) -> None:
     claim(ledger, ids[2:3])
 
     with ledger.read() as conn:
-        assert deliveries.unsent(conn, NOW) == 2
-        assert deliveries.unsent(conn, NOW + HOUR) == 3
-        assert deliveries.counts(conn) == {"popup": {"sent": 1, "planned": 2, "sending": 1}}
+        assert figures.unsent(conn, NOW) == 2
+        assert figures.unsent(conn, NOW + HOUR) == 3
+        assert figures.counts(conn) == {"popup": {"sent": 1, "planned": 2, "sending": 1}}

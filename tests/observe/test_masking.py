@@ -54,6 +54,7 @@ def test_no_value_passes_as_the_event(log: Log, what: str) -> None:
     observe.log.error("sent %s to %s", CODE, MAIL)
     observe.log.error("sent", CODE, MAIL)
 
+    assert len(log.lines) == 4
     log.holds_none_of(CODE, MAIL, TOKEN, "84213")
 
 

@@ -114,8 +114,12 @@ def test_a_loop_that_died_of_an_exception_grows_old(hand: Hand) -> None:
     assert found.stuck() == {"watch": 11.0}
 
 
-def test_a_beat_where_nothing_is_to_be_proven_does_nothing() -> None:
+def test_a_beat_where_nothing_is_to_be_proven_does_nothing(hand: Hand) -> None:
+    found = Progress(hand)
+
     progress.beat()
+
+    assert found._pulses == []
 
 
 def test_an_event_loop_that_is_blocked_is_found_and_one_that_turns_again_is_alive(hand: Hand) -> None:

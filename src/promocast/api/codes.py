@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from promocast.api.access import AdminKey, CodesKey, DepositsKey, Here, ReadKey
 from promocast.campaign.label_tags import fold
 from promocast.errors import NotFound
 from promocast.flows import revoke, show, validate
 from promocast.flows.validate import Asked
+from promocast.jobs import Payment
 from promocast.ledger import codes, story
-from promocast.money import WIDEST, parse_amount, parse_currency
-from promocast.reading import Read, Text
+from promocast.reading import Text
 from promocast.runtime import Runtime
 
 router = APIRouter(tags=["codes"])
@@ -35,27 +35,6 @@ class SavedCode(BaseModel):
 class Lookup(BaseModel):
     model_config = ConfigDict(extra="forbid")
     code: Spelling
-
-
-class AskedBody(Read):
-    """A deposit that is thought of."""
-
-    player_id: Text
-    currency: Annotated[str, AfterValidator(parse_currency)] | None = None
-    amount: str | None = None
-    payment_method: Annotated[str, Field(max_length=64)] | None = None
-    deposit_index: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
-
-    @field_validator("amount")
-    @classmethod
-    def _is_money(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            parse_amount(value, info.data.get("currency") or WIDEST)
-        return value
-
-    @property
-    def exact(self) -> Decimal | None:
-        return None if self.amount is None else Decimal(self.amount)
 
 
 class Revocation(BaseModel):
@@ -95,10 +74,11 @@ def look_up(runtime: Here, _: ReadKey, lookup: Lookup) -> dict[str, Any]:
 
 
 @router.post("/v1/codes/{code:path}/validate")
-def validate_code(runtime: Here, _: DepositsKey, code: str, asked: AskedBody) -> dict[str, Any]:
+def validate_code(runtime: Here, _: DepositsKey, code: str, asked: Payment) -> dict[str, Any]:
     """What a deposit with this code would come to now. It changes nothing; codes that are not the player's count as
     guesses."""
-    would_be = Asked(asked.player_id, asked.exact, asked.currency, asked.payment_method, asked.deposit_index)
+    amount = None if asked.amount is None else Decimal(asked.amount)
+    would_be = Asked(asked.player_id, amount, asked.currency, asked.payment_method, asked.deposit_index)
     terms = runtime.settings.verification
     return validate.validate(runtime.ledger, code, would_be, runtime.clock(), versions=runtime.versions, terms=terms)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from promocast.api.access import AdminKey, Here, ReadKey
 from promocast.errors import NotFound
-from promocast.ledger import deliveries, players
+from promocast.ledger import figures, players
 from promocast.ledger.players import Player
 from promocast.model import rfc3339
 from promocast.reading import Moment, Text
@@ -51,7 +51,7 @@ def put_player(runtime: Here, _: AdminKey, player_id: str, body: PlayerBody) -> 
     with runtime.ledger.begin() as conn:
         players.put(conn, player, runtime.clock())
     with runtime.ledger.read() as conn:
-        return {"in_flight": deliveries.in_flight_to(conn, player_id)}
+        return {"in_flight": figures.in_flight_to(conn, player_id)}
 
 
 @router.get("/v1/players/{player_id:path}")

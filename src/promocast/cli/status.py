@@ -16,7 +16,7 @@ from promocast import jobs
 from promocast.broker import NAMESPACE, make_client
 from promocast.cli import context, watching
 from promocast.errors import ConfigError
-from promocast.ledger import Ledger, deliveries, deposits, figures, migrate
+from promocast.ledger import Ledger, deposits, figures, migrate
 from promocast.ledger.channels import EVERY
 from promocast.ledger.figures import OPEN, Figures
 from promocast.model import CHANNELS, SECOND, Instant, rfc3339
@@ -63,7 +63,7 @@ class View:
         now = context.clock()
         with self._ledger.read() as conn:
             found = figures.figures(conn, now)
-            unsent, size = deliveries.unsent(conn, now), figures.size(conn)
+            unsent, size = figures.unsent(conn, now), figures.size(conn)
         standing = {name: state for name, state in found.standing.items() if name != EVERY}
         return {
             "api": f"http://{self._settings.api.host}:{self._settings.api.port}",
@@ -87,7 +87,7 @@ class View:
         started = self._elapsed()
         if started >= self._totals_until:
             with self._ledger.read() as conn:
-                self._totals = {"channels": deliveries.counts(conn), "deposits": deposits.results(conn)}
+                self._totals = {"channels": figures.counts(conn), "deposits": deposits.results(conn)}
             ended = self._elapsed()
             self._totals_until = ended + SHARE * (ended - started)
         return self._totals

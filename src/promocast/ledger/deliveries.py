@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, Row, func, or_, select, text, update
+from sqlalchemy import Column, Connection, Integer, Row, or_, select, text, update
 
 from promocast.ledger.engine import insert_new, rows_of
 from promocast.ledger.schema import attempts, codes, deliveries
@@ -264,34 +264,6 @@ def give_up(conn: Connection, ids: Sequence[int], now: Instant) -> list[int]:
         .returning(d.id)
     )
     return list(conn.execute(statement).scalars())
-
-
-def counts(conn: Connection) -> dict[str, dict[str, int]]:
-    """{channel: {state: how many}}"""
-    d = deliveries.c
-    found: dict[str, dict[str, int]] = {}
-    for channel, state, number in conn.execute(select(d.channel, d.state, func.count()).group_by(d.channel, d.state)):
-        found.setdefault(channel, {})[state] = number
-    return found
-
-
-def in_flight_to(conn: Connection, player_id: str) -> int:
-    """How many sends to a player have begun and are not known to have ended."""
-    d = deliveries.c
-    statement = (
-        select(func.count())
-        .select_from(deliveries.join(codes, codes.c.id == d.code_id))
-        .where(codes.c.player_id == player_id, d.state == "sending", d.channel != "call")
-    )
-    return int(conn.execute(statement).scalar_one())
-
-
-def unsent(conn: Connection, now: Instant) -> int:
-    """How many deliveries are due and not sent."""
-    d = deliveries.c
-    statement = select(func.count()).where(d.due_at <= now, d.state.in_(("planned", "unknown")))
-    in_flight = select(func.count()).where(d.due_at.is_not(None), d.state == "sending")
-    return int(conn.execute(statement).scalar_one()) + int(conn.execute(in_flight).scalar_one())
 
 
 def history(conn: Connection, code_id: int) -> list[dict[str, object]]:
