@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from promocast.demo.world import free_port
 
 HOW_TO_INSTALL = (
     "install PostgreSQL (Debian: apt-get install postgresql), or set PROMOCAST_TEST_POSTGRES to a server's URL"
@@ -31,7 +32,7 @@ class Server:
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._programs = programs
         self._as = _unprivileged()
         if self._as:
@@ -100,9 +101,3 @@ def server() -> Iterator[Server]:
 def _unprivileged() -> list[str]:
     """PostgreSQL refuses to run as root."""
     return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -60,7 +60,9 @@ class Installation:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert self.url in line, f"up said {line!r}; {self.log.read_text()}"
+        if self.url not in line:
+            self.stop()
+            raise AssertionError(f"up said {line!r}; {self.log.read_text()}")
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """End `up`; how many seconds it took."""

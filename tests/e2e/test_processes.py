@@ -167,6 +167,14 @@ def _ready(up: Installation) -> bool:
         return False
 
 
+def test_an_api_whose_port_is_taken_says_so_and_what_to_do(up: Installation) -> None:
+    second = up.run("api", check=False)
+
+    assert second.returncode == 1
+    assert f"The API cannot listen on 127.0.0.1:{up.settings.api.port}" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
 def test_the_data_folder_is_private_and_the_queue_is_guarded(up: Installation) -> None:
     import redis
 

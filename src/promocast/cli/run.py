@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -13,6 +14,8 @@ import typer
 
 from promocast.cli import context
 from promocast.cli.watching import monitored
+from promocast.errors import ConfigError
+from promocast.monitor import listen
 from promocast.runtime import Runtime
 
 Kind = Literal["issue", "deliver", "verify"]
@@ -44,10 +47,9 @@ def api(supervised: Supervised = False, monitor: Listener = None) -> None:
     from promocast.api.app import create
 
     with context.open_runtime("api") as runtime, monitored(runtime, "api", monitor):
+        listener = _listening(runtime.settings.api.host, runtime.settings.api.port)
         config = uvicorn.Config(
             create(runtime),
-            host=runtime.settings.api.host,
-            port=runtime.settings.api.port,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
@@ -62,7 +64,19 @@ def api(supervised: Supervised = False, monitor: Listener = None) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000)
-        server.run()
+        server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """By ourselves, and first: of an address that cannot be had uvicorn says so in its own log only.
+
+    Raises:
+        ConfigError: it is taken, or none of this machine.
+    """
+    try:
+        return listen(host, port)
+    except OSError as exc:
+        raise ConfigError(f"The API cannot listen on {host}:{port} ({exc.strerror}); set [api] host and port.") from exc
 
 
 def worker(
