@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test faults soak lint format bench lock clean postgresql
+.PHONY: help install demo run test faults soak lint format bench lock clean postgresql counterparts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ demo: $(STAMP) ## the whole flow on this machine; ARGS="--once --json" for one r
 run: $(STAMP) ## API, workers and sweeper with config/promocast.toml
 	@$(BIN)/promocast up $(ARGS)
 
-test: $(STAMP) postgresql ## every test; ARGS="-k email" for some
+test: $(STAMP) postgresql counterparts ## every test; ARGS="-k email" for some
 	$(BIN)/python -m pytest $(ARGS)
 
 faults: $(STAMP) postgresql ## processes killed at random moments, a few minutes; FAULT_SEED=n repeats a run
@@ -64,6 +64,10 @@ postgresql:
 	    echo "PostgreSQL is not installed: its tests will be skipped. Debian: sudo apt-get install postgresql"; \
 	  fi; \
 	fi
+
+# Servers that nobody here wrote, for the channels' tests: a Debian package and npm packages, in a folder of .venv.
+counterparts: $(STAMP)
+	@tests/channels/thirdparty/install.sh $(VENV)/counterparts
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -24,6 +24,8 @@ RIGS = {
     "push.webpush": "tests.channels.rig_webpush:WebPushRig",
     "sms": "tests.channels.rig_sms:SmsRig",
     "telegram": "tests.channels.rig_telegram:TelegramRig",
+    # Not ours: see tests/channels/thirdparty.
+    "email, Exim": "tests.channels.thirdparty.rig_exim:EximRig",
 }
 
 
