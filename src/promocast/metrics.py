@@ -97,7 +97,8 @@ HOOKS: Final = Counter(
 )
 SWEPT: Final = Counter(
     "promocast_swept",
-    "What the sweeper ended: leases whose sender did not report, unknown deliveries given up, codes expired.",
+    "What the sweeper ended: leases whose sender did not report, unknown deliveries given up, codes expired; and its "
+    "chores: leaves sealed, raw bodies emptied, codes stripped of what is personal.",
     ["what"],
     registry=REGISTRY,
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 
+from promocast.ledger import early
 from tests.api.conftest import Api, deposit_of
 
 
@@ -109,16 +109,16 @@ def test_what_is_no_client_action_is_refused_with_a_pointer(api: Api, change: di
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-def test_an_action_for_a_code_that_is_not_recorded_is_kept_in_the_inbox(api: Api) -> None:
+def test_an_action_for_a_code_that_is_not_recorded_waits_for_it(api: Api) -> None:
     action = action_of("AB12CD", user_ext_id="p1")
 
     answer = api.client("codes").post("/v1/events/client-action", json=action)
 
     assert answer.status_code == 202
-    assert answer.json() == {"eid": "e-1", "result": "unknown_code"}
-    [entry] = api.inbox()
-    assert (entry.kind, entry.reason) == ("client_action", "unknown_code")
-    assert orjson.loads(entry.body) == action
+    assert answer.json() == {"eid": "e-1", "result": "waiting"}
+    assert api.inbox() == []
+    with api.ledger.read() as conn:
+        assert early.any_for(conn, ["AB12CD"])
 
 
 def test_an_action_of_another_player_is_a_conflict_that_shows_nothing(api: Api) -> None:

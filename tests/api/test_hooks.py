@@ -160,7 +160,15 @@ def test_replay_reads_the_bytes_as_the_source_is_configured_now(api: Api) -> Non
 
     def again(sources: dict[str, HookSettings]) -> None:
         runtime = api.runtime
-        replay(api.ledger, entry, api.clock(), versions=runtime.versions, ring=runtime.bell.ring, sources=sources)
+        replay(
+            api.ledger,
+            entry,
+            api.clock(),
+            versions=runtime.versions,
+            ring=runtime.bell.ring,
+            grace=0,
+            sources=sources,
+        )
 
     before = api.runtime.settings.hooks
     for sources, reason in [(before, "unreadable_hook"), ({}, "unknown_source")]:

@@ -66,7 +66,7 @@ def shown_by(bench: Bench, code: Code) -> None:
         event_type="client_action",
         payload=ActionPayload(client_action="CODE_IS_SHOWN", code=code.code),
     )
-    show.client_action(bench.ledger, action, bench.clock(), versions=bench.versions, ring=bench.ring)
+    show.client_action(bench.ledger, action, bench.clock(), versions=bench.versions, ring=bench.ring, grace=0)
 
 
 def put_player(bench: Bench, player_id: str, **known: Any) -> None:

@@ -13,7 +13,8 @@ from promocast.flows import show
 from promocast.jobs import ActionPayload, ClientAction
 from promocast.ledger import codes, events, inbox
 from promocast.ledger.codes import Code
-from promocast.model import DAY, HOUR
+from promocast.ledger.inbox import Entry
+from promocast.model import DAY, HOUR, MINUTE
 from tests.flows.conftest import CAMPAIGN, Bench
 from tests.flows.desk import delivery, planned
 
@@ -31,7 +32,9 @@ def act(
         event_type="client_action",
         payload=ActionPayload(client_action=action, code=code),
     )
-    return show.client_action(bench.ledger, told, bench.clock(), versions=bench.versions, ring=bench.ring)
+    return show.client_action(
+        bench.ledger, told, bench.clock(), versions=bench.versions, ring=bench.ring, grace=bench.terms.grace
+    )
 
 
 def save(bench: Bench, code: str, **told: str | None) -> Code:
@@ -122,18 +125,72 @@ def test_another_players_action_is_recorded_and_starts_no_clock(bench: Bench) ->
     assert planned(bench, "call") == []
 
 
-def test_an_action_for_a_code_that_is_not_recorded_goes_to_the_inbox_and_counts_when_it_is(bench: Bench) -> None:
+# Actions that come before their code
+
+
+def settle_early(bench: Bench) -> int:
+    return show.settle_early(bench.ledger, bench.clock(), 100, versions=bench.versions, ring=bench.ring)
+
+
+def inbox_of(bench: Bench) -> list[Entry]:
+    with bench.ledger.read() as conn:
+        return list(inbox.waiting(conn))
+
+
+def test_an_action_before_its_code_counts_once_the_code_is_recorded(bench: Bench) -> None:
     bench.apply(EXTERNAL)
 
     early = act(bench, "CRM-77")
-    save(bench, "CRM-77", player_id="p1")
-    later = act(bench, "CRM-77")
+    assert settle_early(bench) == 0, "there is nothing to look at before the code is recorded"
+    bench.clock.advance(MINUTE)
+    code = save(bench, "CRM-77", player_id="p1")
+    settled = settle_early(bench)
 
-    assert (early, later) == ("unknown_code", "recorded"), "the eid of an action that was not recorded is not used up"
-    with bench.ledger.read() as conn:
-        [entry] = inbox.waiting(conn)
+    assert (early, settled, settle_early(bench)) == ("waiting", 1, 0)
+    assert [data for type_, data in story(bench, code) if type_ == "client_action"] == [
+        {"action": "CODE_IS_SHOWN", "player_id": "p1"}
+    ]
+    assert len(planned(bench, "call")) == 1
+    assert inbox_of(bench) == []
+
+
+def test_an_action_whose_code_is_not_recorded_within_the_grace_time_goes_to_the_inbox(bench: Bench) -> None:
+    act(bench, "CRM-77", player_id="p1")
+
+    bench.clock.advance(bench.terms.grace - 1)
+    assert (settle_early(bench), inbox_of(bench)) == (0, [])
+    bench.clock.advance(1)
+    settle_early(bench)
+
+    [entry] = inbox_of(bench)
     assert (entry.kind, entry.reason) == ("client_action", "unknown_code")
     assert ClientAction.model_validate_json(entry.body).payload.code == "CRM-77"
+    assert settle_early(bench) == 0
+
+
+def test_an_early_action_that_is_repeated_counts_once(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+
+    first, second = act(bench, "CRM-77", eid="e-9"), act(bench, "CRM-77", eid="e-9")
+    code = save(bench, "CRM-77", player_id="p1")
+    third = act(bench, "CRM-77", eid="e-9")
+    settle_early(bench)
+
+    assert (first, second, third) == ("waiting", "waiting", "recorded")
+    assert [type_ for type_, _ in story(bench, code)].count("client_action") == 1
+
+
+def test_an_early_action_by_another_player_is_recorded_and_shows_nothing(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+
+    act(bench, "CRM-77", player_id="p2")
+    code = save(bench, "CRM-77", player_id="p1")
+    settle_early(bench)
+
+    told = [data for type_, data in story(bench, code) if type_ == "client_action"]
+    assert told == [{"action": "CODE_IS_SHOWN", "player_id": "p2", "refused": "other_player"}]
+    assert planned(bench, "call") == []
+    assert inbox_of(bench) == []
 
 
 # "Save the code", from a CRM

@@ -166,7 +166,7 @@ def test_a_backlog_of_one_channel_leaves_no_other_out(bench: Bench) -> None:
 
 
 def test_where_nothing_is_due_nothing_is_rung(bench: Bench) -> None:
-    assert swept(bench) == Swept(0, 0, 0, 0, 0, 0)
+    assert swept(bench) == Swept(0, 0, 0, 0, 0, 0, 0)
     assert bench.rung == []
 
 

@@ -17,9 +17,15 @@ router = APIRouter(tags=["events"])
 
 @router.post("/v1/events/client-action", status_code=202)
 def client_action(runtime: Here, _: CodesKey, event: ClientAction) -> dict[str, Any]:
-    """A client action, as CODE_IS_SHOWN. Once per eid; for a code that is not recorded it is kept in the inbox."""
+    """A client action, as CODE_IS_SHOWN. Once per eid. One for a code that is not recorded waits for it (`waiting`),
+    and goes to the inbox after the grace time."""
     result = show.client_action(
-        runtime.ledger, event, runtime.clock(), versions=runtime.versions, ring=runtime.bell.ring
+        runtime.ledger,
+        event,
+        runtime.clock(),
+        versions=runtime.versions,
+        ring=runtime.bell.ring,
+        grace=runtime.settings.verification.grace,
     )
     return {"eid": event.eid, "result": result}
 

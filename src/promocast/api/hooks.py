@@ -44,7 +44,9 @@ def hear_hook(runtime: Here, source: str, request: Request, body: Annotated[byte
         challenge = {"WWW-Authenticate": _CHALLENGES[settings.auth]}
         raise HTTPException(401, "Nothing proves that this comes from the source.", challenge)
     heard = hooks.read(body, settings)
-    hear.hear(runtime.ledger, source, body, heard, now, versions=runtime.versions, ring=runtime.bell.ring)
+    grace = runtime.settings.verification.grace
+    ring = runtime.bell.ring
+    hear.hear(runtime.ledger, source, body, heard, now, versions=runtime.versions, ring=ring, grace=grace)
     counts = {"accepted": heard.accepted, "ignored": heard.ignored, "unreadable": heard.unreadable}
     for result, count in counts.items():
         metrics.HOOKS.labels(source, result).inc(count)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, run, status
+from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, players, run, status
 from promocast.cli.demo import demo
 
 app = typer.Typer(
@@ -46,3 +46,4 @@ app.add_typer(codes.app, name="codes")
 app.add_typer(operate.inbox_app, name="inbox")
 app.add_typer(operate.keys_app, name="keys")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(players.app, name="players")

@@ -74,6 +74,7 @@ def inbox_replay(entry_ids: list[int]) -> None:
                     context.clock(),
                     versions=versions,
                     ring=ring,
+                    grace=settings.verification.grace,
                     sources=settings.hooks,
                 )
                 context.out.print(f"{entry_id}: taken in")

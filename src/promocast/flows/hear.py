@@ -17,29 +17,29 @@ UNREADABLE: Final = "unreadable_hook"
 
 
 def hear(
-    ledger: Ledger, source: str, body: bytes, heard: Heard, now: Instant, *, versions: Versions, ring: Ring
+    ledger: Ledger, source: str, body: bytes, heard: Heard, now: Instant, *, versions: Versions, ring: Ring, grace: int
 ) -> None:
     """Record what a body says, and keep the body where any of it could not be read.
 
     It is kept last: if the ledger goes away before, the sender is told so and repeats the whole, which adds nothing to
     what was recorded.
     """
-    record(ledger, heard, now, versions=versions, ring=ring)
+    record(ledger, heard, now, versions=versions, ring=ring, grace=grace)
     if heard.faults:
         detail = f"{source}: {heard.what_was_wrong}"
         with ledger.begin() as conn:
             inbox.put(conn, "hook", UNREADABLE, detail, body, now, heard.player_id)
 
 
-def record(ledger: Ledger, heard: Heard, now: Instant, *, versions: Versions, ring: Ring) -> None:
-    """Record what could be read; once, however often it is told."""
+def record(ledger: Ledger, heard: Heard, now: Instant, *, versions: Versions, ring: Ring, grace: int) -> None:
+    """Record what could be read; once, however often it is told. `grace` is for actions that come before their code."""
     for start in range(0, len(heard.deposits), jobs.MOST_DEPOSITS_PER_JOB):
         told = heard.deposits[start : start + jobs.MOST_DEPOSITS_PER_JOB]
         if changed := tell.record(ledger, told, now):
             ring(jobs.VERIFY, changed)
     for action in heard.actions:
         try:
-            show.client_action(ledger, action, now, versions=versions, ring=ring)
+            show.client_action(ledger, action, now, versions=versions, ring=ring, grace=grace)
         except Conflict:
             continue  # another player's code: that is recorded, and repeating it would change nothing
 

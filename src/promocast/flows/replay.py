@@ -27,18 +27,20 @@ def replay(
     *,
     versions: Versions,
     ring: Ring,
+    grace: int,
     sources: Mapping[str, HookSettings] = MappingProxyType({}),
 ) -> None:
     """Take the entry in as if it had just come. It leaves the inbox only if that succeeds.
 
     Args:
+        grace: how long a client action waits that comes before its code, in milliseconds.
         sources: the hooks as they are configured now.
 
     Raises:
         InputError: it is still not acceptable; the entry stays.
     """
     if entry.kind == "hook":
-        _replay_hook(ledger, entry, now, sources, versions=versions, ring=ring)
+        _replay_hook(ledger, entry, now, sources, versions=versions, ring=ring, grace=grace)
     else:
         _replay_json(ledger, entry, now, versions=versions, ring=ring)
     with ledger.begin() as conn:
@@ -74,13 +76,14 @@ def _replay_hook(
     *,
     versions: Versions,
     ring: Ring,
+    grace: int,
 ) -> None:
     """The bytes, read as their source is configured now. What was taken from them before is the same again."""
     source = hear.source_of(entry)
     if source not in sources:
         raise InputError("unknown_source", f"There is no [hooks.{source}] in promocast.toml any more.")
     heard = hooks.read(entry.body, sources[source])
-    hear.record(ledger, heard, now, versions=versions, ring=ring)
+    hear.record(ledger, heard, now, versions=versions, ring=ring, grace=grace)
     if heard.faults:
         raise InputError(hear.UNREADABLE, f"It still cannot be read: {heard.what_was_wrong}", list(heard.faults))
 
@@ -90,5 +93,5 @@ def _replay_action(ledger: Ledger, values: Any, now: Instant, *, versions: Versi
         action = ClientAction.model_validate(values)
     except ValidationError as exc:
         raise InputError("invalid_client_action", "No client action.", reading.pointers(exc)) from None
-    if show.client_action(ledger, action, now, versions=versions, ring=ring, keep=False) == "unknown_code":
+    if show.client_action(ledger, action, now, versions=versions, ring=ring, grace=0) == "unknown_code":
         raise InputError("unknown_code", "The code is still not recorded.")

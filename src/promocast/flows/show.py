@@ -12,22 +12,25 @@ from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.errors import Conflict, InputError, NotFound, UnknownCampaign
 from promocast.flows import Ring, rules, waiting
-from promocast.flows.rules import Fired
+from promocast.flows.rules import Fired, Planned
 from promocast.flows.versions import Version, Versions
 from promocast.jobs import ClientAction
-from promocast.ledger import Connection, Ledger, campaigns, codes, events, inbox
+from promocast.ledger import Connection, Ledger, campaigns, codes, early, events, inbox
 from promocast.ledger.codes import Code
+from promocast.ledger.early import Early
 from promocast.ledger.events import Event
 from promocast.model import Instant
 
 
 def client_action(
-    ledger: Ledger, action: ClientAction, now: Instant, *, versions: Versions, ring: Ring, keep: bool = True
-) -> Literal["recorded", "repeated", "unknown_code"]:
+    ledger: Ledger, action: ClientAction, now: Instant, *, versions: Versions, ring: Ring, grace: int
+) -> Literal["recorded", "repeated", "waiting", "unknown_code"]:
     """Record a client action: the code is shown, and the journey's rules for the action are planned.
 
-    `repeated`: the same `eid` came before. `unknown_code`: no such code is recorded; the action is kept in the inbox,
-    unless it comes from there (`keep` is false).
+    `repeated`: the same `eid` came before. `waiting`: no such code is recorded; the action is kept in case it will be.
+
+    Args:
+        grace: for how many milliseconds; with 0 it is not kept, and the answer is `unknown_code`.
 
     Raises:
         Conflict: the code is another player's. That is recorded, and starts no clock.
@@ -38,35 +41,65 @@ def client_action(
         name, folded = action.payload.client_action, fold(action.payload.code)
         code = codes.by_folded(conn, [folded], lock=True).get(folded)
         if code is None:
-            if keep:
-                _keep(conn, action, now)
-            return "unknown_code"
-        anothers = _is_anothers(code, action.user_ext_id)
-        data = {"action": name, "player_id": action.user_ext_id, "refused": "other_player" if anothers else None}
-        event = Event("client_action", now, code.campaign_id, code.id, {k: v for k, v in data.items() if v})
-        event_id = events.append_once(conn, event, f"client_action:{action.eid}")
-        if event_id is None:
-            return "repeated"
-        if anothers:
-            conflict = _another_players()
+            if not grace:
+                return "unknown_code"
+            body = action.model_dump_json(exclude_none=True)
+            early.keep(conn, Early(action.eid, folded, action.user_ext_id, body, now + grace), now)
         else:
-            version = versions.get(conn, code.campaign_id, code.campaign_version)
-            if code.player_id is None and action.user_ext_id is not None:
-                codes.bind(conn, code.id, action.user_ext_id)
-            mark_shown(conn, code, version, now)
-            cause = Cause("client_action", action=name)
-            fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)
-            planned = rules.fire(conn, [fired], now)
+            anothers = _is_anothers(code, action.user_ext_id)
+            data = {"action": name, "player_id": action.user_ext_id, "refused": "other_player" if anothers else None}
+            event = Event("client_action", now, code.campaign_id, code.id, {k: v for k, v in data.items() if v})
+            event_id = events.append_once(conn, event, f"client_action:{action.eid}")
+            if event_id is None:
+                return "repeated"
+            if anothers:
+                conflict = _another_players()
+            else:
+                planned = _act(conn, code, action, event_id, versions, now)
+    if code is None:
+        waiting.look_for(ledger, [folded], now, ring)
+        return "waiting"
     if conflict is not None:
         raise conflict
     rules.ring_due(ring, planned, now)
     return "recorded"
 
 
-def _keep(conn: Connection, action: ClientAction, now: Instant) -> None:
-    detail = f"client action {action.payload.client_action} for a code that is not recorded"
-    body = action.model_dump_json(exclude_none=True).encode()
-    inbox.put(conn, "client_action", "unknown_code", detail, body, now, action.user_ext_id)
+def _act(
+    conn: Connection, code: Code, action: ClientAction, event_id: int, versions: Versions, now: Instant
+) -> Planned:
+    """The code is shown, and the journey's rules for the action are planned."""
+    version = versions.get(conn, code.campaign_id, code.campaign_version)
+    if code.player_id is None and action.user_ext_id is not None:
+        codes.bind(conn, code.id, action.user_ext_id)
+    mark_shown(conn, code, version, now)
+    name = action.payload.client_action
+    cause = Cause("client_action", action=name)
+    fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)
+    return rules.fire(conn, [fired], now)
+
+
+def settle_early(ledger: Ledger, now: Instant, limit: int, *, versions: Versions, ring: Ring) -> int:
+    """Client actions that came before their code: apply those whose code is recorded by now, and move to the inbox
+    those that have waited for the grace time; how many were looked at."""
+    with ledger.read() as conn:
+        found = early.due(conn, now, limit)
+    for one in found:
+        action = ClientAction.model_validate_json(one.body)
+        try:
+            result = client_action(ledger, action, now, versions=versions, ring=ring, grace=0)
+        except Conflict:
+            result = "recorded"  # as another player's; nobody is there to be told
+        with ledger.begin() as conn:
+            if result != "unknown_code":
+                early.take(conn, one.eid)
+            elif now < one.until:
+                early.wait_on(conn, one.eid)
+            elif early.take(conn, one.eid):
+                name = action.payload.client_action
+                detail = f"client action {name} for a code that was not recorded within the grace time"
+                inbox.put(conn, "client_action", "unknown_code", detail, one.body.encode(), now, one.player_id)
+    return len(found)
 
 
 def saved(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from promocast import jobs, retry
-from promocast.flows import Ring, outcomes, rules
+from promocast.flows import Ring, outcomes, rules, show
 from promocast.flows.fallback import fire_failed
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
@@ -28,6 +28,7 @@ class Swept:
     leases_ended: int
     given_up: int
     expired: int
+    early: int
 
 
 def sweep(
@@ -50,6 +51,7 @@ def sweep(
     now = clock()
     leases_ended = _end_leases(ledger, policies, now, jitter, settings.batch)
     expired = _expire(ledger, now, settings.batch)
+    early = show.settle_early(ledger, now, settings.batch, versions=versions, ring=ring)
     before = now - settings.ring_after
     with ledger.read() as conn:
         parts = requests.due(conn, before, settings.batch)
@@ -69,7 +71,7 @@ def sweep(
     for queue, ids in by_queue.items():
         if ids and short(queue):
             ring(queue, ids)
-    return Swept(len(parts), len(waiting), len(unjudged), leases_ended, given_up, expired)
+    return Swept(len(parts), len(waiting), len(unjudged), leases_ended, given_up, expired, early)
 
 
 def _waiting(conn: Connection, before: Instant, limit: int) -> list[Due]:

@@ -11,6 +11,7 @@ from promocast.campaign.deposit import Window
 from promocast.errors import InputError
 from promocast.ledger import Connection, Ledger, deposits, inbox
 from promocast.ledger.deposits import Recorded
+from promocast.ledger.seals import ERASED
 from promocast.model import Instant, rfc3339
 from promocast.money import written
 from promocast.settings import VerificationSettings
@@ -36,11 +37,13 @@ def record(ledger: Ledger, told: Sequence[jobs.Deposit], now: Instant) -> list[s
 
 
 def _retell(conn: Connection, known: Recorded, later: Sequence[jobs.Deposit], now: Instant) -> bool:
-    """Add further messages to a recorded deposit; whether they say anything new."""
+    """Add further messages to a recorded deposit; whether they say anything new. What is told of an erased player's
+    deposit counts, as a rollback must, and names nobody."""
     told, changed = known.messages, False
     for message in later:
         facts = message.facts()
-        if message.player_id != known.player_id or deposits_rules.contradicts(told, facts):
+        anothers = message.player_id != known.player_id and not known.player_id.startswith(ERASED)
+        if anothers or deposits_rules.contradicts(told, facts):
             detail = f"deposit {message.deposit_id!r} was told before with another player, amount or currency"
             body = message.model_dump_json(exclude_none=True).encode()
             inbox.put(conn, "deposit", "conflict", detail, body, now, message.player_id)

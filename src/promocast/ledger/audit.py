@@ -6,6 +6,8 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from promocast.ledger import chain
+
 # Each finds what must not be; the words say what is wrong with a row.
 _CHECKS: Final = {
     "code {}: its active redemptions are not what it counts": """
@@ -41,4 +43,4 @@ def violations(conn: Connection) -> list[str]:
     found: list[str] = []
     for words, query in _CHECKS.items():
         found += [words.format(row[0]) for row in conn.execute(text(query))]
-    return found
+    return [*found, *chain.violations(conn)]

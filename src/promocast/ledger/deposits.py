@@ -137,6 +137,7 @@ def add_redemption(
         reward=orjson.dumps(reward).decode() if reward is not None else None,
         reward_units=reward_units,
         at=now,
+        due_at=now,
     )
     return int(conn.execute(statement.returning(redemptions.c.id)).scalar_one())
 
@@ -144,7 +145,7 @@ def add_redemption(
 def roll_back(conn: Connection, redemption_id: int, now: Instant) -> bool:
     """Mark a redemption rolled back; False where it was already."""
     statement = update(redemptions).where(redemptions.c.id == redemption_id, redemptions.c.rolled_back_at.is_(None))
-    return conn.execute(statement.values(rolled_back_at=now)).rowcount == 1
+    return conn.execute(statement.values(rolled_back_at=now, due_at=now)).rowcount == 1
 
 
 def active_redemptions(conn: Connection, player_ids: Sequence[str]) -> dict[tuple[str, str], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,33 @@ class Ledger:
             conn = connection.execution_options(**options)
             with conn.begin():
                 yield conn
+
+    def scrub(self) -> bool:
+        """Leave nothing of what was deleted in the files of a SQLite ledger; whether its write-ahead log could be
+        emptied, which somebody who reads for long prevents. PostgreSQL's own vacuum does it in time, and this nothing.
+
+        SQLite leaves copies of cells in the gaps of its pages even under `secure_delete`, when it balances them: only
+        a rewritten file is known to be clean. It takes as much space again, and writers wait meanwhile.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        if self.dialect != "sqlite":
+            return True
+        with self._translated(), self._gate or _NO_GATE:
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                cursor.execute("PRAGMA temp_store = FILE")  # the whole file would not fit into memory
+                cursor.execute("VACUUM")
+                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                cursor.close()
+            except sqlite3.OperationalError as exc:
+                raise LedgerUnavailable(f"The ledger's file could not be rewritten: {exc}.") from exc
+            finally:
+                raw.invalidate()  # with its own way of keeping temporary tables
+                raw.close()
+        return bool(busy == 0)
 
     def close(self) -> None:
         self.engine.dispose()

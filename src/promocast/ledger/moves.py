@@ -19,6 +19,13 @@ def record(conn: Connection, channel: str, old: str, new: str, now: Instant) -> 
     conn.execute(insert(moved_addresses).values(channel=channel, digest=digest(old), address=new, moved_at=now))
 
 
+def forget(conn: Connection, channel: str, address: str) -> None:
+    """Delete where the address has moved to, and from where it came."""
+    m = moved_addresses.c
+    moved = (m.digest == digest(address)) | (m.address == address)
+    conn.execute(delete(moved_addresses).where(m.channel == channel, moved))
+
+
 def among(conn: Connection, channel: str, addresses: Collection[str]) -> dict[str, str]:
     """{address: what it is called now} of those of the addresses that have moved."""
     if not addresses:

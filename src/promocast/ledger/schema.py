@@ -242,8 +242,43 @@ redemptions = Table(
     Column("reward_units", BigInteger),  # of its amount, in the currency's smallest unit
     _instant("at"),
     _instant("rolled_back_at", nullable=True),
+    _instant("due_at", nullable=True),  # since when it, or its undoing, waits to be sealed
     Index("ix_redemptions_code_id", "code_id"),
     Index("ix_redemptions_player_id_campaign_id", "player_id", "campaign_id"),
+    _agenda("redemptions"),
+)
+
+# Closed batches of redemptions and rollbacks, each bound to the one before by its head (sealing.py).
+seals = Table(
+    "seals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),  # from 1, without gaps
+    Column("leaves", Integer, nullable=False),
+    _text("head"),
+    _instant("sealed_at"),
+)
+
+# What a redemption, or its undoing, was when it was sealed: a digest of its facts. No foreign key to the redemption,
+# for a leaf outlives what somebody deletes by hand.
+seal_leaves = Table(
+    "seal_leaves",
+    metadata,
+    Column("seal", BigInteger, ForeignKey("seals.number"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    _text("kind"),  # redeemed | rolled_back
+    Column("redemption_id", RowId, nullable=False),
+    _text("player_digest", nullable=True),  # redeemed: of the player's id, by the player's salt
+    _text("leaf"),
+    UniqueConstraint("redemption_id", "kind"),
+    CheckConstraint("kind IN ('redeemed', 'rolled_back')", name="kind"),
+)
+
+# Without a player's salt nobody can tell whose the leaves are: erasing a player destroys it.
+player_salts = Table(
+    "player_salts",
+    metadata,
+    _text("player_id", primary_key=True),
+    _text("salt"),
 )
 
 # What of a campaign's budget is spent: the sum over its active redemptions, kept while the version in force has one.
@@ -265,6 +300,21 @@ guesses = Table(
     _instant("at"),
     _text("deposit_id", nullable=True, unique=True),  # null: asked by validating
     Index("ix_guesses_player_id_at", "player_id", "at"),
+)
+
+# Client actions that came before their code was recorded. They wait for the grace time, then go to the inbox.
+early_actions = Table(
+    "early_actions",
+    metadata,
+    _text("eid", primary_key=True),
+    _text("folded"),
+    _text("player_id", nullable=True),
+    _text("body"),
+    _instant("received_at"),
+    _instant("until"),
+    _instant("due_at"),
+    Index("ix_early_actions_folded", "folded"),
+    Index("ix_early_actions_due_at", "due_at"),
 )
 
 # Addresses at which nothing arrives, or that must not be used; as digests, for they need only be known again.
