@@ -12,8 +12,9 @@ from sqlalchemy import update
 
 from promocast.flows import issue
 from promocast.flows.versions import Versions
-from promocast.ledger import channels, inbox, keys, schema
+from promocast.ledger import channels, inbox, keys, players, schema
 from promocast.ledger.keys import Key
+from promocast.ledger.players import Player
 from promocast.model import DAY, system_clock
 from promocast.standins.exclusion import ExclusionRegister
 from tests.cli.conftest import CAMPAIGN, Done, Installation
@@ -443,7 +444,8 @@ def test_a_ledger_whose_books_balance_is_verified(promocast: Installation) -> No
 
     done = promocast("ledger", "verify")
 
-    assert (done.status, done.out) == (0, "every invariant holds\n")
+    assert done.status == 0
+    assert done.out == "every invariant holds; 0 redemptions and rollbacks in 0 seals are what they were\n"
 
 
 def test_a_counter_that_was_edited_by_hand_is_found_and_its_code_named(promocast: Installation) -> None:
@@ -456,3 +458,72 @@ def test_a_counter_that_was_edited_by_hand_is_found_and_its_code_named(promocast
 
     assert (done.status, done.out) == (1, "")
     assert done.err == f"code {code_id}: its active redemptions are not what it counts\n"
+
+
+def redeemed(promocast: Installation) -> None:
+    """A code of p1's is redeemed by deposit tx-1."""
+    deposit = {"deposit_id": "tx-1", "player_id": "p1", "amount": "50.00", "currency": "EUR", "status": "approved"}
+    [(_, code)] = promocast.issue("p1").items()
+    assert promocast("deposits", "send", promocast.write("told.ndjson", deposit | {"promo_code": code})).status == 0
+    promocast.work()
+
+
+def test_a_sealed_row_that_was_edited_by_hand_is_named(promocast: Installation) -> None:
+    redeemed(promocast)
+    heads = promocast.folder / "heads.ndjson"
+
+    sealed, again = promocast("ledger", "seal", "--heads", heads), promocast("ledger", "seal")
+    assert (sealed.status, again.out) == (0, "nothing to seal\n")
+    assert sealed.out.startswith("seal 1 of ")
+    fine = promocast("ledger", "verify", "--heads", heads)
+    assert fine.out == "every invariant holds; 1 redemptions and rollbacks in 1 seals are what they were\n"
+
+    with promocast.ledger() as ledger, ledger.begin() as conn:
+        edit = update(schema.redemptions).values(amount="500.00").returning(schema.redemptions.c.id)
+        [redemption_id] = conn.execute(edit).scalars()
+    done = promocast("ledger", "verify", "--heads", heads)
+
+    assert done.status == 1
+    assert done.err == f"redemption {redemption_id} (deposit tx-1): is not what was sealed in seal 1 as redeemed\n"
+
+
+def test_heads_that_are_not_the_ledgers_are_told(promocast: Installation) -> None:
+    kept = promocast.write("heads.ndjson", {"ledger": "0123abcd", "seal": 1, "head": "00"})
+
+    done = promocast("ledger", "verify", "--heads", kept)
+
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"{kept}: line 1: of ledger 0123abcd, and this one is ")
+
+
+# -- players
+
+
+def test_erased_players_are_counted_and_their_seals_hold(promocast: Installation) -> None:
+    redeemed(promocast)
+    promocast("ledger", "seal")
+
+    done = promocast("players", "erase", "p1", "unknown", "--reason", "request 17", "--json")
+
+    assert done.status == 0
+    assert {key: value for key, value in done.json.items() if value} == {
+        "codes": 1,
+        "deposits": 1,
+        "redemptions": 1,
+        "events": done.json["events"],
+    }
+    assert promocast("ledger", "verify").status == 0
+    assert b"p1@example" not in (promocast.data / "ledger.sqlite3").read_bytes()
+
+
+def test_a_blocked_player_is_erased_only_by_a_further_word(promocast: Installation) -> None:
+    with promocast.ledger() as ledger, ledger.begin() as conn:
+        block = {"type": "Excluded", "active": True, "until": None}
+        players.put(conn, Player("p1", None, None, {}, [block]), system_clock())
+
+    refused = promocast("players", "erase", "p1")
+    erased = promocast("players", "erase", "p1", "--blocked-too")
+
+    assert refused.status == 1
+    assert "The player is blocked" in refused.err
+    assert (erased.status, erased.out.startswith("erased from ")) == (0, True)

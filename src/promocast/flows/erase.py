@@ -67,7 +67,7 @@ def without(body: bytes, player_id: str) -> bytes | None:
 
 def _mentions(value: Any, player_id: str, key: str = "") -> bool:
     if isinstance(value, dict):
-        return any(_mentions(each, player_id, name) for name, each in value.items())
+        return any(_mentions(each, player_id, f"{key}.{name}") for name, each in value.items())
     if isinstance(value, list):
         return any(_mentions(each, player_id, key) for each in value)
     # Numbers are amounts and indexes as well, unless their key speaks of a person.

@@ -103,12 +103,13 @@ class Ledger:
             with conn.begin():
                 yield conn
 
-    def scrub(self) -> bool:
+    def scrub(self, patience: int = 10_000) -> bool:
         """Leave nothing of what was deleted in the files of a SQLite ledger; whether its write-ahead log could be
         emptied, which somebody who reads for long prevents. PostgreSQL's own vacuum does it in time, and this nothing.
 
         SQLite leaves copies of cells in the gaps of its pages even under `secure_delete`, when it balances them: only
-        a rewritten file is known to be clean. It takes as much space again, and writers wait meanwhile.
+        a rewritten file is known to be clean. It takes as much space again, and writers wait meanwhile. Readers are
+        waited for `patience` milliseconds.
 
         Raises:
             LedgerUnavailable: the database does not answer.
@@ -119,6 +120,7 @@ class Ledger:
             raw = self.engine.raw_connection()
             try:
                 cursor = raw.cursor()
+                cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
                 cursor.execute("PRAGMA temp_store = FILE")  # the whole file would not fit into memory
                 cursor.execute("VACUUM")
                 busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

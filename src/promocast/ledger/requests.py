@@ -97,10 +97,13 @@ def part(conn: Connection, part_id: int) -> Part | None:
 
 
 def mark_issued(conn: Connection, part_id: int, refused: Sequence[dict[str, str]], now: Instant) -> None:
-    """The part is done: every accepted recipient has a code, or is in `refused` with the reason."""
+    """The part is done: every accepted recipient has a code, or is in `refused` with the reason. What was kept of them
+    is with their codes now, and nowhere else."""
     kept = orjson.dumps(refused).decode() if refused else None
     conn.execute(
-        update(request_parts).where(request_parts.c.id == part_id).values(issued_at=now, refused=kept, due_at=None)
+        update(request_parts)
+        .where(request_parts.c.id == part_id)
+        .values(issued_at=now, refused=kept, due_at=None, recipients=None)
     )
 
 

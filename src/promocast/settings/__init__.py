@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from promocast.model import DAY, HOUR, MINUTE, SECOND
 from promocast.settings.channels import (
@@ -109,7 +109,7 @@ class VerificationSettings(Section):
 class SealSettings(Section):
     every: Duration = Field(MINUTE, ge=SECOND)
     batch: int = Field(5_000, ge=1, le=50_000)
-    head_file: Annotated[Path | None, BeforeValidator(lambda v: v or None)] = None
+    head_file: Path | None = None
 
 
 class RetentionSettings(Section):
