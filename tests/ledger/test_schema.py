@@ -72,7 +72,7 @@ def test_upgrading_again_keeps_the_ledger_as_it_is(ledger: Ledger) -> None:
 
     before = migrate.upgrade(ledger, os.urandom, NOW + 1)
 
-    assert before == "0005"
+    assert before == "0006"
     assert migrate.identity(ledger) == first
     migrate.check(ledger)
 
@@ -92,7 +92,7 @@ def test_a_ledger_of_another_release_is_refused_with_both_revisions(ledger_url: 
     with other.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(LedgerError, match="revision 9999, this release needs 0005"):
+    with pytest.raises(LedgerError, match="revision 9999, this release needs 0006"):
         migrate.check(other)
 
     other.close()

@@ -43,7 +43,7 @@ def erase(
             )
         erased = erasure.erase(conn, player_id, pseudonym, now, lambda body: without(body, player_id))
         data = {"player_id": pseudonym, "by": by, "reason": reason, "erased": erased.as_json()}
-        events.append(conn, Event("player.erased", now, data=data))
+        events.append(conn, Event("player.erased", now, data=data, by=by))
     return erased
 
 

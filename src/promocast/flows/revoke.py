@@ -23,5 +23,5 @@ def revoke(ledger: Ledger, text: str, now: Instant, *, by: str, reason: str | No
             raise NotFound("unknown_code", "No such code is recorded.")
         if codes.revoke(conn, code.id, now):
             data = {"by": by, "reason": reason}
-            events.append(conn, Event("code.revoked", now, code.campaign_id, code.id, data))
+            events.append(conn, Event("code.revoked", now, code.campaign_id, code.id, data, by=by))
         return codes.by_ids(conn, [code.id])[code.id]

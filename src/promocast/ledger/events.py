@@ -16,7 +16,7 @@ from promocast.model import Instant, rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry. An entry with `subjects` stands for one event for each of them."""
+    """One entry. An entry with `subjects` stands for one event for each of them. `by` names who did it by hand."""
 
     type: str
     at: Instant
@@ -24,6 +24,7 @@ class Event:
     code_id: int | None = None
     data: dict[str, Any] | None = None
     subjects: Sequence[int] = ()
+    by: str | None = None
 
 
 def append(conn: Connection, event: Event) -> int:
@@ -36,6 +37,7 @@ def append(conn: Connection, event: Event) -> int:
         code_id=event.code_id,
         subjects=orjson.dumps(list(event.subjects)).decode() if event.subjects else None,
         data=orjson.dumps(event.data).decode() if event.data is not None else None,
+        by=event.by,
     )
     return int(conn.execute(statement.returning(events.c.id)).scalar_one())
 

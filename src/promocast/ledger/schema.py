@@ -74,6 +74,7 @@ campaigns = Table(
     _text("id", primary_key=True),
     Column("version", Integer, nullable=False),
     _instant("applied_at"),
+    _instant("paused_at", nullable=True),  # since when nothing is issued and nothing of it is sent to players
 )
 
 # Never changed after it was written: what a code was issued with is the version of that time.
@@ -94,6 +95,9 @@ requests = Table(
     _text("ref", unique=True),  # the producer's request_id
     _text("campaign_id", ForeignKey("campaigns.id")),
     _instant("created_at"),
+    _instant("cancelled_at", nullable=True),  # since when nothing more of it is issued or sent
+    _instant("held_at", nullable=True),  # since when it waits for somebody to confirm its size
+    _instant("confirmed_at", nullable=True),
 )
 
 request_parts = Table(
@@ -159,8 +163,16 @@ events = Table(
     _text("subjects", nullable=True),  # ids that share this event: codes of code.issued, deliveries of delivery.sent
     _text("data", nullable=True),
     _text("once", nullable=True, unique=True),  # the sender's own id of it; a second one is the same event
+    _text("by", nullable=True),  # who did it by hand; null: it happened
     Index("ix_events_code_id", "code_id"),
     Index("ix_events_tx_id", "tx", "id"),
+    Index(
+        "ix_events_by",
+        "tx",
+        "id",
+        sqlite_where=text("by IS NOT NULL"),
+        postgresql_where=text("by IS NOT NULL"),
+    ),
 )
 
 deliveries = Table(
@@ -279,6 +291,43 @@ player_salts = Table(
     metadata,
     _text("player_id", primary_key=True),
     _text("salt"),
+)
+
+# How many codes were issued of a campaign, kept while the version in force limits them.
+issue_counts = Table(
+    "issue_counts",
+    metadata,
+    _text("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
+    Column("issued", BigInteger, nullable=False),
+)
+
+# Codes that were imported to be given out, each once. A row stays when its code is given, and says so.
+pool_codes = Table(
+    "pool_codes",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    _text("pool"),
+    _text("code"),
+    _text("folded", unique=True),
+    _instant("imported_at"),
+    _instant("given_at", nullable=True),
+    Index(
+        "ix_pool_codes_pool_id",
+        "pool",
+        "id",
+        sqlite_where=text("given_at IS NULL"),
+        postgresql_where=text("given_at IS NULL"),
+    ),
+)
+
+# Of a pool: how many of its codes are left, and the lowest threshold that was told of.
+pools = Table(
+    "pools",
+    metadata,
+    _text("name", primary_key=True),
+    Column("remaining", BigInteger, nullable=False),
+    Column("told", BigInteger),
+    CheckConstraint("remaining >= 0", name="remaining"),
 )
 
 # What of a campaign's budget is spent: the sum over its active redemptions, kept while the version in force has one.
