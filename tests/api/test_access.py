@@ -12,6 +12,13 @@ from tests.api.conftest import Api
 CALLS = {
     ("POST", "/v1/issue"): {"issue"},
     ("GET", "/v1/requests/{request_id}"): {"issue", "read"},
+    ("POST", "/v1/requests/{request_id}/cancel"): {"issue"},
+    ("POST", "/v1/requests/{request_id}/confirm"): {"issue"},
+    ("GET", "/v1/campaigns"): {"read"},
+    ("GET", "/v1/campaigns/{campaign_id}"): {"read"},
+    ("PUT", "/v1/campaigns/{campaign_id}"): {"admin"},
+    ("POST", "/v1/campaigns/{campaign_id}/pause"): {"admin"},
+    ("POST", "/v1/campaigns/{campaign_id}/resume"): {"admin"},
     ("POST", "/v1/codes"): {"codes"},
     ("POST", "/v1/codes/lookup"): {"read"},
     ("GET", "/v1/codes/{code}"): {"read"},

@@ -171,6 +171,7 @@ def test_replay_reads_the_bytes_as_the_source_is_configured_now(api: Api) -> Non
             ring=runtime.bell.ring,
             grace=0,
             sources=sources,
+            by="support",
         )
 
     before = api.runtime.settings.hooks

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from promocast import jobs
 from promocast.cli import context, recipients
 from promocast.errors import InputError, NotFound, PromocastError
+from promocast.flows import control
 from promocast.flows import issue as flow
 from promocast.flows.versions import Versions
-from promocast.ledger import Ledger, requests
+from promocast.ledger import Ledger, orders, requests
 from promocast.settings import Settings
 
 LOOK_EVERY: Final = 0.3
@@ -34,6 +35,7 @@ def issue(
         str | None, typer.Option(help="Send over HTTP to this promocast, instead of into the ledger.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="An API key with scope issue.", envvar="PROMOCAST_KEY")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Also if it is far larger than usual; else it is held.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until everything that is due was sent or refused.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
@@ -45,9 +47,9 @@ def issue(
         console=context.err, transient=json,
     ) as progress:  # fmt: skip
         if url:
-            result = _over_http(progress, campaign, file, ref, url, key or "", wait)
+            result = _over_http(progress, campaign, file, ref, url, key or "", wait=wait, yes=yes)
         else:
-            result = _into_ledger(progress, campaign, file, ref, wait)
+            result = _into_ledger(progress, campaign, file, ref, wait=wait, yes=yes)
     result["seconds"] = round(time.monotonic() - started, 2)
     if json:
         context.print_json(result)
@@ -57,10 +59,12 @@ def issue(
         raise typer.Exit(1)
 
 
-def _into_ledger(progress: Progress, campaign: str, file: Path, ref: str, wait: bool) -> dict[str, Any]:
+def _into_ledger(progress: Progress, campaign: str, file: Path, ref: str, *, wait: bool, yes: bool) -> dict[str, Any]:
     settings = context.settings()
     with context.open_ledger(settings) as ledger:
         tally = _accept_parts(progress, ledger, settings, campaign, file, ref)
+        if yes:
+            _confirm(ledger, ref)
 
         def summary() -> dict[str, Any] | None:
             with ledger.read() as conn:
@@ -77,7 +81,7 @@ def _accept_parts(
     tally = _Tally()
     for part in recipients.parts(recipients.read(file), jobs.MOST_RECIPIENTS_PER_JOB):
         job = jobs.read_issue_job({"request_id": ref, "campaign": campaign, "recipients": [raw for _, raw in part]})
-        answer = flow.accept(ledger, job, context.clock(), versions=versions)
+        answer = flow.accept(ledger, job, context.clock(), versions=versions, limits=settings.brake)
         if answer.part_id is not None:
             ring(jobs.ISSUE, [answer.part_id])
         tally.add(answer.answer, part)
@@ -86,8 +90,15 @@ def _accept_parts(
     return tally
 
 
+def _confirm(ledger: Ledger, ref: str) -> None:
+    with ledger.read() as conn:
+        order = orders.get(conn, ref)
+    if order is not None and order.held_at is not None:
+        control.confirm(ledger, ref, context.clock(), by=context.who())
+
+
 def _over_http(
-    progress: Progress, campaign: str, file: Path, ref: str, url: str, key: str, wait: bool
+    progress: Progress, campaign: str, file: Path, ref: str, url: str, key: str, *, wait: bool, yes: bool
 ) -> dict[str, Any]:
     lines = list(recipients.read(file))
     if len(lines) > jobs.MOST_RECIPIENTS_PER_REQUEST:
@@ -102,6 +113,8 @@ def _over_http(
         body = {"request_id": ref, "campaign": campaign, "recipients": [raw for _, raw in lines]}
         answer = _ask(client, "POST", "/v1/issue", body)
         progress.update(bar, completed=answer["accepted"])
+        if yes and "held" in answer:
+            _ask(client, "POST", f"/v1/requests/{ref}/confirm", None)
         tally = _Tally()
         tally.add(answer, lines)
         return _finish(progress, lambda: _ask(client, "GET", f"/v1/requests/{ref}", None), tally, wait)
@@ -165,7 +178,7 @@ def _follow(progress: Progress, summary: Summary) -> None:
         done = found["sent"] + found["failed"] + found["skipped"] + found["unknown"]
         progress.update(issued, completed=found["issued"], total=found["accepted"])
         progress.update(sent, completed=done, total=done + found["due"])
-        if found["issued"] + found["refused"] >= found["accepted"] and found["due"] == 0:
+        if found["held"] or (found["issued"] + found["refused"] >= found["accepted"] and found["due"] == 0):
             return
         time.sleep(LOOK_EVERY)
 
@@ -174,6 +187,11 @@ def _print(result: dict[str, Any]) -> None:
     counts = ("accepted", "rejected", "issued", "refused", "sent", "failed", "unknown", "skipped", "planned")
     told = ", ".join(f"{result[name]} {name}" for name in counts if result.get(name) or name in ("accepted", "issued"))
     context.out.print(f"request {result['request_id']}: {told}; {result['seconds']} s")
+    if result["held"]:
+        context.err.print(
+            f"It is held: far more recipients than is usual for {result['campaign']}. Confirm it by "
+            f"`promocast requests confirm {result['request_id']}`, or leave it by `promocast requests cancel`."
+        )
     for channel, states in sorted(result["channels"].items()):
         context.out.print(f"  {channel}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
     faults = [f"line {told['line']}: {told['reason']}" for told in result["rejections"]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from promocast import metrics, retry
-from promocast.flows import aftermath, circuits, compose
+from promocast.flows import aftermath, circuits, compose, control
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import FAILED, fire_failed
@@ -81,6 +81,7 @@ def claim(
     skipped = [closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
     skipped += _out_of_turn(desk, policy, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
+    skipped += _held(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
     skipped += _shut_out(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
     planned = record(desk, conn, skipped, now)
     return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned
@@ -102,6 +103,14 @@ def _out_of_turn(
 def _shut_out(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
     """Calls to an endpoint that is stopped; they are planned again, and added to `withheld`."""
     held = circuits.held(conn, dossiers, now)
+    withheld.update({closing.delivery.id: closing.reason for closing in held})
+    return held
+
+
+def _held(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
+    """Messages of a campaign that is paused, planned again, and of a request that was cancelled; they are added to
+    `withheld`."""
+    held = control.held(conn, dossiers, now)
     withheld.update({closing.delivery.id: closing.reason for closing in held})
     return held
 

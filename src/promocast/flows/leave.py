@@ -80,7 +80,7 @@ class Leave:
         if now >= delivery.attempted_at + self._policy.lease:
             raise Withheld(LATE, 0)
         if delivery.channel in PLAYER_CHANNELS:
-            self._desk.watch.check(self._dossier.code.player_id or "", delivery.channel, now)
+            self._desk.watch.check(self._dossier.code, delivery.channel, now)
 
     async def _its_moment(self) -> None:
         moment, self._moment = self._moment, _MISSED

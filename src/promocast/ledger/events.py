@@ -75,6 +75,24 @@ def of_code(conn: Connection, code_id: int) -> list[tuple[str, Instant, dict[str
     return [(row.type, row.at, orjson.loads(row.data) if row.data else {}) for row in conn.execute(found)]
 
 
+def by_hand(conn: Connection, since: Instant) -> list[tuple[Instant, dict[str, Any]]]:
+    """[(at, {type, by, campaign, data})] of what somebody did, oldest first."""
+    e = events.c
+    found = select(e.at, e.type, e.by, e.campaign_id, e.data).where(e.by.is_not(None), e.at >= since)
+    return [
+        (
+            row.at,
+            {
+                "type": row.type,
+                "by": row.by,
+                "campaign": row.campaign_id,
+                "data": orjson.loads(row.data) if row.data else {},
+            },
+        )
+        for row in conn.execute(found.order_by(e.tx, e.id))
+    ]
+
+
 START = "0.0.0"
 
 
