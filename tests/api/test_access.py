@@ -12,6 +12,7 @@ from tests.api.conftest import Api
 CALLS = {
     ("POST", "/v1/issue"): {"issue"},
     ("GET", "/v1/requests/{request_id}"): {"issue", "read"},
+    ("POST", "/v1/requests/{request_id}/recipients"): {"issue"},
     ("POST", "/v1/requests/{request_id}/cancel"): {"issue"},
     ("POST", "/v1/requests/{request_id}/confirm"): {"issue"},
     ("GET", "/v1/campaigns"): {"read"},

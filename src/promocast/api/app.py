@@ -24,7 +24,8 @@ from promocast.api import (
     players,
     problems,
     unsubscribe,
-)
+    uploads,
+)  # fmt: skip
 from promocast.runtime import Runtime
 
 
@@ -95,6 +96,9 @@ def create(runtime: Runtime) -> FastAPI:
     app.add_middleware(Measured)  # innermost: the route is written into the scope that it sees
     app.add_middleware(JsonWhateverItIsCalled)
     problems.install(app)
-    for resource in (issue, campaigns, codes, events, deposits, players, callbacks, hooks, unsubscribe, health):
+    resources = (
+        uploads, issue, campaigns, codes, events, deposits, players, callbacks, hooks, unsubscribe, health,
+    )  # fmt: skip
+    for resource in resources:
         app.include_router(resource.router)
     return app
