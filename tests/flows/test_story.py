@@ -16,7 +16,7 @@ from promocast.flows.deliver import deliver
 from promocast.ledger import players, story, suppressions, words
 from promocast.ledger.codes import Code
 from promocast.ledger.players import Player
-from promocast.model import DAY, HOUR, MINUTE, Failed, Rejected, Sent
+from promocast.model import DAY, HOUR, MINUTE, Failed, Outcome, Rejected, Sent
 from tests.flows.conftest import Bench
 from tests.flows.desk import desk_of, planned, running_loop
 from tests.flows.stories import everything_happens, recorded_types
@@ -176,7 +176,11 @@ def test_a_channel_that_is_not_set_up_is_told(bench: Bench, loop: asyncio.Abstra
 
 def test_attempts_are_told_with_what_the_provider_said(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
     [code] = bench.issue("p1")
-    answers = [Failed("503", maybe_sent=False), Failed("reset", maybe_sent=True), Rejected("410", address_dead=True)]
+    answers: list[Outcome] = [
+        Failed("503", maybe_sent=False),
+        Failed("reset", maybe_sent=True),
+        Rejected("410", address_dead=True),
+    ]
     desk, _ = popup_desk(bench, loop, lambda _: answers.pop(0))
 
     for _ in range(2):
