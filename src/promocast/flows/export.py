@@ -113,14 +113,15 @@ def _deposit(known: Recorded, terms: VerificationSettings) -> dict[str, Any]:
     told = tell.describe(known, terms)
     verdict = known.verdict or {}
     reward, near_miss = verdict.get("reward") or {}, verdict.get("near_miss") or {}
-    more = {
+    facts = {
+        **told,
         "result": known.result,
         **{name: verdict.get(name) for name in ("reason", "code", "campaign")},
         **{f"reward_{name}": reward.get(name) for name in ("type", "amount", "currency", "count")},
         "near_miss": near_miss.get("text"),
         "judged_at": _moment(known.judged_at),
     }
-    return {name: (told | more)[name] for name in DEPOSIT_COLUMNS}
+    return {name: facts[name] for name in DEPOSIT_COLUMNS}
 
 
 def _is_wanted(row: dict[str, Any], wanted: WantedDeposits) -> bool:
