@@ -38,7 +38,7 @@ def followed(ledger: Ledger, limit: int) -> list[dict[str, Any]]:
 def test_an_event_is_shown_with_its_code_and_data(ledger: Ledger) -> None:
     with ledger.begin() as conn:
         [code_id] = plant_codes(conn, "p1")
-        events.append(conn, Event("code.redeemed", NOW, "welcome", code_id, {"amount": "20.00"}))
+        number = events.append(conn, Event("code.redeemed", NOW, "welcome", code_id, {"amount": "20.00"}))
 
     [event], cursor = feed(ledger)
 
@@ -49,7 +49,7 @@ def test_an_event_is_shown_with_its_code_and_data(ledger: Ledger) -> None:
         "campaign": "welcome",
         "code": "CODE-P1",
         "player_id": "p1",
-        "data": {"amount": "20.00"},
+        "data": {"amount": "20.00", "sequence": number},
     }
 
 

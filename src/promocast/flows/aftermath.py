@@ -3,7 +3,7 @@ provider's report days later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -38,13 +38,24 @@ def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], no
     """Record `delivery.sent`; where a code's life begins when it is first sent, it begins now."""
     if not deliveries:
         return
-    events.append(conn, Event("delivery.sent", now, subjects=sorted(one.id for one in deliveries)))
+    for each_of_its_own_code in _rounds(deliveries):
+        events.append(conn, Event("delivery.sent", now, subjects=each_of_its_own_code))
     code_ids = sorted({one.code_id for one in deliveries if one.channel in PLAYER_CHANNELS})
     # Codes that live from another moment are not written on a send.
     for campaign_id, version, ids in codes.by_version(conn, code_ids):
         campaign = versions.get(conn, campaign_id, version).campaign
         if campaign.code.valid_from == "sent":
             codes.set_expiry(conn, codes.mark_sent(conn, ids, now), journey.expiry(campaign, now))
+
+
+def _rounds(deliveries: Sequence[Sending]) -> Iterator[list[int]]:
+    """The deliveries' ids, parted so that no code is in a part twice: an entry gives all of its events one number."""
+    left = sorted(deliveries, key=lambda one: one.id)
+    while left:
+        firsts = {one.code_id: one.id for one in reversed(left)}
+        part = set(firsts.values())
+        yield sorted(part)
+        left = [one for one in left if one.id not in part]
 
 
 def suppress(conn: Connection, dead: Iterable[tuple[Sending, str, bool]], now: Instant) -> None:

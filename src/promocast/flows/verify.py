@@ -68,9 +68,13 @@ class _Bench:
     planned: list[tuple[str, int, Instant]]
 
     def quoted(self, deposit: Deposit) -> Candidate | None:
-        folded = fold(deposit.promo_code or "")
-        found = next((code for code in self.codes.values() if code.folded == folded), None)
+        found = self.spelt(deposit.promo_code or "")
         return None if found is None else self._candidate(found, deposit)
+
+    def spelt(self, text: str) -> Code | None:
+        """The code that is so spelt, of those that are held."""
+        folded = fold(text)
+        return next((code for code in self.codes.values() if code.folded == folded), None)
 
     def held(self, deposit: Deposit) -> list[Candidate]:
         mine = [code for code in self.codes.values() if code.player_id == deposit.player_id]
@@ -163,9 +167,11 @@ def _reopened(bench: _Bench, known: Recorded, anew: Anew) -> Recorded:
     """The deposit without its refusal; any other verdict stands."""
     if known.result not in ("refused", "no_code"):
         return known
-    was = (known.verdict or {}).get("reason")
-    data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": was}
-    events.append(bench.conn, Event("deposit.reverified", bench.now, data=data))
+    verdict = known.verdict or {}
+    data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": verdict.get("reason")}
+    code = bench.spelt(verdict.get("code") or "")
+    campaign_id, code_id = (code.campaign_id, code.id) if code else (None, None)
+    events.append(bench.conn, Event("deposit.reverified", bench.now, campaign_id, code_id, data))
     return replace(known, verdict=None)
 
 
@@ -196,7 +202,14 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
     if verdict.result == "accepted":
         _redeem(bench, deposit, verdict)
     elif verdict.result == "refused" and deposit.approved:
-        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id, "reason": verdict.reason}
+        data = {
+            "deposit_id": deposit.deposit_id,
+            "player_id": deposit.player_id,
+            "amount": _amount(deposit),
+            "currency": deposit.currency,
+            "reason": verdict.reason,
+            "near_miss": verdict.near_miss,
+        }
         events.append(bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
@@ -233,7 +246,7 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     currency, reward = deposit.currency or "", verdict.reward
     reward_units = units(Decimal(reward["amount"]), currency) if reward and "amount" in reward else None
     bench.limits.spend(code.campaign_id, currency, reward_units or 0)
-    amount = "" if deposit.amount is None else written(deposit.amount, currency)
+    amount = _amount(deposit) or ""
     redemption_id = deposits.add_redemption(
         bench.conn,
         code_id=code.id,
@@ -260,6 +273,10 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     cause = Cause("code.redeemed")
     fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key=str(redemption_id))
     bench.planned += rules.fire(bench.conn, [fired], bench.now)
+
+
+def _amount(deposit: Deposit) -> str | None:
+    return None if deposit.amount is None else written(deposit.amount, deposit.currency or "")
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,14 @@ def of_player(conn: Connection, player_id: str, after: str = "", limit: int = 10
     return [_recorded(row) for row in conn.execute(statement.order_by(deposits.c.deposit_id).limit(limit))]
 
 
+def page(conn: Connection, after: str, limit: int, *, player_id: str | None = None) -> list[Recorded]:
+    """Deposits in the order of their ids, from the one after `after`."""
+    if player_id is not None:
+        return of_player(conn, player_id, after, limit)
+    statement = select(*_COLUMNS).where(deposits.c.deposit_id > after)
+    return [_recorded(row) for row in conn.execute(statement.order_by(deposits.c.deposit_id).limit(limit))]
+
+
 def retell(conn: Connection, deposit_id: str, messages: dict[str, dict[str, Any]], now: Instant) -> None:
     """What is told of a deposit has changed: keep it and have it judged again."""
     conn.execute(

@@ -1,10 +1,17 @@
-"""Events: what happened, in one order that readers can follow without missing any."""
+"""Events: what happened, in one order that readers can follow without missing any.
+
+Each event of a code has a number, `data.sequence`, here and in the call that it causes; the two are the same event if
+the code and the number are the same. Whoever appends an event of a code holds the code's row from before until the
+commit, so that for one code the numbers grow in the order of commits. `delivery.sent` alone is recorded by senders, for
+many codes at once and without holding them: of two events of one moment its number may be the smaller, and its commit
+the later. Readers get entries in the order of their transactions' beginnings; the numbers say which came first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, insert, literal_column, select, text, tuple_
@@ -12,6 +19,9 @@ from sqlalchemy import Connection, insert, literal_column, select, text, tuple_
 from promocast.ledger.engine import insert_new
 from promocast.ledger.schema import codes, deliveries, events
 from promocast.model import Instant, rfc3339
+
+# `code.issued`: nothing of a code comes before it, and one entry stands for many codes.
+FIRST: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +142,11 @@ def _cursor(text: str) -> tuple[int, int, int]:
 def _expanded(conn: Connection, row: Any) -> list[dict[str, Any]]:
     data = orjson.loads(row.data) if row.data else {}
     head = {"type": row.type, "at": rfc3339(row.at), "campaign": row.campaign_id}
+    sequence = {"sequence": FIRST if row.type == "code.issued" else row.id}
     if row.subjects is None:
         known = _codes(conn, [row.code_id]) if row.code_id is not None else {}
-        return [{**head, **known.get(row.code_id, {}), "data": data}]
+        return [{**head, **known.get(row.code_id, {}), "data": data | sequence if known else data}]
+    data |= sequence
     ids = orjson.loads(row.subjects)
     if row.type.startswith("delivery."):
         return [{**head, **shown, "data": data | {"channel": channel}} for shown, channel in _deliveries(conn, ids)]
