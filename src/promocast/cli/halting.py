@@ -9,7 +9,7 @@ import typer
 
 from promocast.cli import context
 from promocast.flows import circuits
-from promocast.ledger import Connection, channels, events
+from promocast.ledger import channels, events
 from promocast.ledger.events import Event
 from promocast.model import CHANNELS
 
@@ -51,18 +51,17 @@ def _pause(name: str, words: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         done = channels.pause(conn, name, context.clock())
         if done:
-            _record(conn, "channel.paused", name)
+            events.append(conn, Event("channel.paused", context.clock(), data=_told(name), by=context.who()))
     context.out.print(f"{words} is paused" if done else f"{words} was paused already")
 
 
-def _record(conn: Connection, what: str, name: str) -> None:
-    data = {"channel": "all" if name == channels.EVERY else name, "by": context.who()}
-    events.append(conn, Event(what, context.clock(), data=data, by=context.who()))
+def _told(name: str) -> dict[str, str]:
+    return {"channel": "all" if name == channels.EVERY else name, "by": context.who()}
 
 
 def _resume(name: str, words: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         done = circuits.resume(conn, name, context.clock())
         if done:
-            _record(conn, "channel.resumed", name)
+            events.append(conn, Event("channel.resumed", context.clock(), data=_told(name), by=context.who()))
     context.out.print(f"{words} goes on" if done else f"{words} was neither paused nor disabled")

@@ -35,6 +35,8 @@ REASONS: Final[Mapping[str, str]] = {
     "player_excluded": "the player is excluded or blocked",
     "opted_out": "the player wants no messages on this channel",
     "gate_unsure": "it is not certain that the player may be contacted",
+    "cancelled": "its request was cancelled",
+    "player_erased": "the player was erased",
     "not_configured": "it is not set up here",
     "no_address": "the player has no address for it",
     "too_late": "it was not possible for too long",
@@ -50,6 +52,7 @@ _BEGINNINGS: Final[Mapping[str, str]] = {
     "raised ": "the channel's adapter broke down",
 }
 _STOPPED: Final = " is stopped"
+_PAUSED: Final = " is paused"
 
 
 def of_event(type_: str, data: Mapping[str, Any]) -> str:
@@ -77,6 +80,8 @@ def of_reason(reason: str | None) -> str:
     for beginning, meaning in _BEGINNINGS.items():
         if reason.startswith(beginning):
             return f"{meaning} ({reason.removeprefix(beginning)})"
+    if reason.endswith(_PAUSED):
+        return reason
     if reason.endswith(_STOPPED):
         return f"{reason.removesuffix(_STOPPED).removeprefix('endpoints.')} is stopped, and goes on when it does"
     return REASONS.get(reason, reason)
