@@ -16,7 +16,6 @@ from promocast.flows.rules import Planned
 from promocast.ledger import Connection, channels, codes, deliveries, events, moves, players, suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed, Closing
-from promocast.ledger.engine import lock_players
 from promocast.model import DeliveryState, Instant
 from promocast.observe import log
 
@@ -123,7 +122,6 @@ def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
     known = aftermath.holders(conn, claimed)
     holder_ids = sorted({code.player_id for code in known.values() if code.player_id})
-    lock_players(conn, holder_ids, shared=True)
     holders = players.by_ids(conn, holder_ids)
     causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
     digests = {d.id: (d.channel, _digest(d, known[d.code_id])) for d in claimed}

@@ -114,6 +114,8 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
             claims.opt_out(desk, closings)
             with desk.ledger.begin() as conn:
                 now = desk.clock()
+                # Before any code, as whoever judges their deposits holds them.
+                deliveries.hold_holders(conn, [*(closing.delivery.id for closing in closings), *ids])
                 planned = claims.record(desk, conn, closings, now)
                 dossiers, more = claims.claim(desk, conn, channel, ids, now)
         except LedgerUnavailable as exc:

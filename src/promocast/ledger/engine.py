@@ -280,11 +280,18 @@ def lock_players(conn: Connection, player_ids: Sequence[str], *, shared: bool = 
     writer anyway.
     """
     if conn.dialect.name == "postgresql" and player_ids:
-        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-        conn.execute(
-            text(
-                f"SELECT {lock}(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "  # noqa: S608
-                "FROM unnest(CAST(:players AS text[])) AS p ORDER BY k) AS keys"
-            ),
-            {"players": list(player_ids)},
-        )
+        among = "SELECT unnest(CAST(:players AS text[]))"
+        conn.execute(text(_player_locks(among, shared=shared)), {"players": list(player_ids)})
+
+
+def shared_lock_of(players: str) -> str:
+    """The statement that holds, for those who only read, the players whom a statement of PostgreSQL's finds."""
+    return _player_locks(players, shared=True)
+
+
+def _player_locks(players: str, *, shared: bool) -> str:
+    lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    return (
+        f"SELECT {lock}(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "  # noqa: S608 - statements of our own
+        f"FROM ({players}) AS found(p) ORDER BY k) AS keys"
+    )
