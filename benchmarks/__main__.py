@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver]`: prints one table; absolute times mean little on a shared machine."""
+"""`python -m benchmarks [codes issue deliver verify]`: prints one table; absolute times mean little on a shared machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import codes, deliver, issue
+from benchmarks import codes, deliver, issue, verify
 
-ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run}
+ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run, "verify": verify.run}
 
 
 def main() -> None:
