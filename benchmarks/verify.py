@@ -1,4 +1,4 @@
-"""Verifying: deposits that quote a code each, judged, against the bare UPDATE that counts as many codes' redemptions."""
+"""Verifying: deposits that quote a code each, judged, against the bare UPDATE that counts redemptions of as many."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _rows(ledger: Ledger, how: str, *, size: int, batches: int) -> Iterator[Row]
     count = size * batches
     judged = rate(count, lambda: _judge_each(ledger, versions, next(recorded)), REPEAT)
     whole = rate(count, lambda: _judge_each(ledger, versions, (_record(ledger, b) for b in next(lots))), REPEAT)
-    bare = rate(count, lambda: [_bare(ledger, batch) for batch in next(lots)], REPEAT)
+    bare = rate(count, lambda: _bare(ledger, next(lots)), REPEAT)
     yield Row(f"{how}, deposits judged", judged, bare, "bare UPDATE RETURNING (the limit)")
     yield Row(f"{how}, deposits recorded and judged", whole, bare, "bare UPDATE RETURNING (the limit)")
 
@@ -113,12 +113,13 @@ def _judge_each(ledger: Ledger, versions: Versions, recorded: Iterator[list[str]
         assert all(verdict["result"] == "accepted" for verdict in verdicts.values())
 
 
-def _bare(ledger: Ledger, batch: Batch) -> None:
+def _bare(ledger: Ledger, batches: Sequence[Batch]) -> None:
     quoted = "IN (SELECT value FROM json_each(:folded))" if ledger.dialect == "sqlite" else "= ANY(:folded)"
     statement = text(f"UPDATE codes SET redeemed = redeemed + 1 WHERE folded {quoted} RETURNING id, player_id")
-    folded = jobs.as_bytes(batch.folded).decode() if ledger.dialect == "sqlite" else batch.folded
-    with ledger.begin() as conn:
-        assert len(conn.execute(statement, {"folded": folded}).all()) == len(batch.folded)
+    for batch in batches:
+        folded = jobs.as_bytes(batch.folded).decode() if ledger.dialect == "sqlite" else batch.folded
+        with ledger.begin() as conn:
+            assert len(conn.execute(statement, {"folded": folded}).all()) == len(batch.folded)
 
 
 def _silence(*_: object) -> None:

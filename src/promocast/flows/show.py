@@ -52,7 +52,7 @@ def client_action(
         else:
             version = versions.get(conn, code.campaign_id, code.campaign_version)
             if code.player_id is None and action.user_ext_id is not None:
-                codes.bind(conn, code.id, action.user_ext_id)
+                codes.bind(conn, {code.id: action.user_ext_id})
             mark_shown(conn, code, version, now)
             cause = Cause("client_action", action=name)
             fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)
@@ -103,7 +103,7 @@ def saved(
             events.append(conn, Event("code.report_refused", now, code.campaign_id, code.id, data))
         else:
             if code.player_id is None and player_id is not None:
-                codes.bind(conn, code.id, player_id)
+                codes.bind(conn, {code.id: player_id})
             mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
             code = codes.by_ids(conn, [code.id])[code.id]
     waiting.wake_for(ledger, [folded], now, ring)
