@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver verify]`: a table of ratios; absolute times say little on a shared machine."""
+"""`python -m benchmarks [codes issue deliver verify]`: a table of ratios; absolute times say little."""
 
 from __future__ import annotations
 

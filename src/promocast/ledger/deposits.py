@@ -54,7 +54,7 @@ class NewRedemption:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict. `due_at` is when its deposit is to be looked at again, if ever, or sooner if `waits_for` is recorded."""
+    """A verdict. Its deposit is looked at again at `due_at`, if ever, or sooner if the code `waits_for` is recorded."""
 
     deposit_id: str
     verdict: dict[str, Any]

@@ -64,7 +64,7 @@ def append_all(conn: Connection, new: Sequence[Event]) -> list[int]:
 
 def append_once(conn: Connection, event: Event, once: str) -> int | None:
     """Record an event under the sender's own id of it; None where that id came before."""
-    tx = conn.execute(text(f"SELECT {_transaction(conn)}")).scalar_one()  # noqa: S608
+    tx = conn.execute(text(f"SELECT {_transaction(conn)}")).scalar_one()
     c = events.c
     data = None if event.data is None else orjson.dumps(event.data).decode()
     inserted = insert_new(
