@@ -74,8 +74,16 @@ def queue(folder: Path) -> Iterator[Queue]:
 
 def enqueue(url: str, jobs: Sequence[Mapping[str, Any]]) -> None:
     """Issue jobs, as any Dramatiq producer sends them."""
+    _send(url, "issue", "issue_codes", [{"version": 1, **one} for one in jobs])
+
+
+def enqueue_deposits(url: str, lists: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """Lists of deposits, as any Dramatiq producer sends them."""
+    _send(url, "verify", "verify_deposits", lists)
+
+
+def _send(url: str, queue_name: str, actor: str, bodies: Sequence[Any]) -> None:
     broker = RedisBroker(url=url)  # type: ignore[no-untyped-call]
-    for one in jobs:
-        args = ({"version": 1, **one},)
-        broker.enqueue(dramatiq.Message(queue_name="issue", actor_name="issue_codes", args=args, kwargs={}, options={}))
+    for body in bodies:
+        broker.enqueue(dramatiq.Message(queue_name=queue_name, actor_name=actor, args=(body,), kwargs={}, options={}))
     broker.close()
