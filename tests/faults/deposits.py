@@ -115,9 +115,10 @@ class Books:
     wrong: list[str]
 
 
-def judged(ledger: Ledger) -> int:
+def unjudged(ledger: Ledger) -> int:
+    """How many deposits are recorded and wait to be judged, again or at all."""
     with ledger.read() as conn:
-        return conn.execute(select(func.count()).where(deposits.c.judged_at.is_not(None))).scalar_one()
+        return conn.execute(select(func.count()).where(deposits.c.due_at.is_not(None))).scalar_one()
 
 
 def settled(ledger: Ledger, count: int) -> bool:

@@ -26,7 +26,7 @@ from tests.conftest import fresh_database
 from tests.e2e.harness import Installation, eventually
 from tests.faults import logs
 from tests.faults.conftest import SHORT_LEASES, full, with_password
-from tests.faults.deposits import OWN, Message, books, issued, judged, settled, told
+from tests.faults.deposits import OWN, Message, books, issued, settled, told, unjudged
 from tests.faults.queues import enqueue_deposits, queue
 
 DEPOSITS = full(20_000, 2_000)
@@ -91,29 +91,29 @@ def crew(world: World, folder: Path, ledger_url: str | None, queue_url: str) -> 
     logs.search(at, world)
 
 
-def tell_all(ledger: Ledger, queue_url: str, lists: list[list[Message]], before: int) -> None:
+def tell_all(
+    made: Crew, ledger: Ledger, queue_url: str, lists: list[list[Message]], chance: random.Random
+) -> list[int]:
+    """Tell the lists, and kill at random moments in between; how many deposits were open at each kill."""
     broker = WaitingBroker(queue_url)
     bell = Bell(broker)
+    moments = set(chance.sample(range(len(lists) // 20, len(lists)), KILLS))
+    open_at: list[int] = []
     for i, messages in enumerate(lists):
-        enough = before + DEPOSITS * i // len(lists) - AHEAD
-        eventually(f"{enough} judged", lambda enough=enough: judged(ledger) >= enough, full(300, 60))  # type: ignore[misc]
-        way = i % WAYS
-        if way == 2:
+        if i % WAYS == 2:
             enqueue_deposits(queue_url, [messages])
-            continue
-        changed = tell.record(ledger, [jobs.read_deposit(message) for message in messages], system_clock())
-        if way == 0:
-            bell.ring(jobs.VERIFY, changed)
+        else:
+            changed = tell.record(ledger, [jobs.read_deposit(message) for message in messages], system_clock())
+            if i % WAYS == 0:
+                bell.ring(jobs.VERIFY, changed)
+        if i in moments:
+            eventually("work to die at", lambda: unjudged(ledger) > 0)
+            threading.Event().wait(chance.uniform(0, 0.1))
+            made.kill(chance.choice(WORKERS if len(open_at) % 3 < 2 else [*COMMANDS]))
+            open_at.append(unjudged(ledger))
+        eventually("deposits judged", lambda: unjudged(ledger) <= AHEAD, full(300, 60))
     broker.close()
-
-
-def kill_some(made: Crew, ledger: Ledger, before: int, chance: random.Random) -> None:
-    """Kill at random moments, all of them while there are deposits left to judge; workers first."""
-    moments = sorted(chance.uniform(0.05, 0.8) * DEPOSITS for _ in range(KILLS))
-    for number, moment in enumerate(moments):
-        eventually(f"{moment:.0f} judged", lambda moment=moment: judged(ledger) - before >= moment, full(300, 60))  # type: ignore[misc]
-        threading.Event().wait(chance.uniform(0, 0.2))
-        made.kill(chance.choice(WORKERS if number % 3 < 2 else [*COMMANDS]))
+    return open_at
 
 
 @pytest.mark.timeout(full(2400, 120))
@@ -127,14 +127,9 @@ def test_verification_killed_at_random_moments(
             name = f"round{number}"
             quoted = issued(ledger, name, int(DEPOSITS * OWN))
             lists = told(name, quoted, DEPOSITS, chance)
-            before, made.killed = judged(ledger), Counter()
+            made.killed.clear()
             started = time.monotonic()
-            killer = threading.Thread(
-                target=kill_some, args=(made, ledger, before, random.Random(chance.random())), daemon=True
-            )
-            killer.start()
-            tell_all(ledger, own.url, lists, before)
-            killer.join()
+            open_at = tell_all(made, ledger, own.url, lists, chance)
             eventually("every verdict", lambda number=number: settled(ledger, number * DEPOSITS), full(400, 60))  # type: ignore[misc]
             seconds, account = time.monotonic() - started, books(ledger, name)
             print(
