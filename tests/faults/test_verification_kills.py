@@ -132,9 +132,8 @@ def test_verification_killed_at_random_moments(
             open_at = tell_all(made, ledger, own.url, lists, chance)
             eventually("every verdict", lambda number=number: settled(ledger, number * DEPOSITS), full(400, 60))  # type: ignore[misc]
             seconds, account = time.monotonic() - started, books(ledger, name)
-            print(
-                f"{kind} round {number}: {sum(map(len, lists))} messages, killed {dict(made.killed)}, {seconds:.1f} s"
-            )
+            told_as = f"{DEPOSITS} deposits in {sum(map(len, lists))} messages, {seconds:.1f} s"
+            print(f"{kind} round {number}: {told_as}; killed {dict(made.killed)} with {open_at} open")
             print(f"{kind} round {number}: {account}")
             assert sum(made.killed.values()) == KILLS
             assert account.wrong == []
