@@ -121,14 +121,6 @@ def unjudged(ledger: Ledger) -> int:
         return conn.execute(select(func.count()).where(deposits.c.due_at.is_not(None))).scalar_one()
 
 
-def settled(ledger: Ledger, count: int) -> bool:
-    """Whether as many deposits are recorded, and nothing more will become of any."""
-    if unjudged(ledger):
-        return False
-    with ledger.read() as conn:
-        return conn.execute(select(func.count()).select_from(deposits)).scalar_one() == count
-
-
 def books(ledger: Ledger, name: str) -> Books:
     r = redemptions.c
     with ledger.read() as conn:
