@@ -55,9 +55,9 @@ class Queue:
         if self._process is not None:
             self.stop()
 
-    def messages(self) -> int:
-        """How many messages wait, or are held by workers, dead ones included."""
-        return sum(int(self.client.hlen(key)) for key in self.client.scan_iter(f"{NAMESPACE}:*.msgs"))
+    def messages(self, queue_name: str) -> int:
+        """How many messages of a queue wait, or are held by workers, dead ones included."""
+        return int(self.client.hlen(f"{NAMESPACE}:{queue_name}.msgs"))
 
     def booked(self) -> dict[str, int]:
         """{worker and queue: how many messages it holds, fetched and not acknowledged}"""

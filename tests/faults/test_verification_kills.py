@@ -132,7 +132,9 @@ def test_verification_killed_at_random_moments(
             open_at = tell_all(made, ledger, own.url, lists, chance)
             # The queue first: where deposits are told by it, what it still has may open one again.
             eventually(
-                "every verdict", lambda: (not FULL or own.messages() == 0) and unjudged(ledger) == 0, full(400, 60)
+                "every verdict",
+                lambda: (not FULL or own.messages(jobs.VERIFY) == 0) and unjudged(ledger) == 0,
+                full(400, 60),
             )
             seconds, account = time.monotonic() - started, books(ledger, name)
             told_as = f"{DEPOSITS} deposits in {sum(map(len, lists))} messages, {seconds:.1f} s"
