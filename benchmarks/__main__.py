@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver export]`: one table; absolute times mean little on a shared machine."""
+"""`python -m benchmarks [codes issue deliver verify export]`: a table of ratios; absolute times say little."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import codes, deliver, export, issue
+from benchmarks import codes, deliver, export, issue, verify
 
-ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run, "export": export.run}
+ALL = {
+    "codes": codes.run,
+    "issue": issue.run,
+    "deliver": deliver.run,
+    "verify": verify.run,
+    "export": export.run,
+}
 
 
 def main() -> None:

@@ -171,3 +171,13 @@ def test_the_events_of_a_code_are_told_oldest_first(ledger: Ledger) -> None:
 
     assert told == [("code.shown", NOW, {}), ("code.redeemed", NOW + 1, {"amount": "20.00"})]
     assert data == {event_id: told[1]}
+
+
+def test_events_recorded_together_are_numbered_in_their_order(ledger: Ledger) -> None:
+    with ledger.begin() as conn:
+        ids = events.append_all(conn, [Event("client_action", NOW, data={"name": str(i)}) for i in range(300)])
+        assert events.append_all(conn, []) == []
+        stored = events.data_of(conn, ids)
+
+    assert ids == sorted(set(ids))
+    assert [stored[i][2]["name"] for i in ids] == [str(i) for i in range(300)]

@@ -7,6 +7,7 @@ committed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,17 +18,15 @@ from promocast.campaign import deposit as deposits_rules
 from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
 from promocast.campaign.document import Campaign
-from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.verdict import Candidate, Verdict
-from promocast.errors import LedgerError
 from promocast.flows import Ring, limits, rules, waiting
+from promocast.flows.entries import Entries
 from promocast.flows.limits import Limits
-from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deposits, events, guesses, players
+from promocast.ledger import Connection, Ledger, codes, deposits, guesses, players
 from promocast.ledger.codes import Code
-from promocast.ledger.deposits import Recorded, Redemption
+from promocast.ledger.deposits import Judged, NewRedemption, Recorded, Redemption
 from promocast.ledger.engine import lock_players
 from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
@@ -62,22 +61,19 @@ class _Bench:
     terms: VerificationSettings
     now: Instant
     codes: dict[int, Code]
+    spelt: dict[str, int]  # {folded spelling: code}
+    holders: dict[str | None, list[int]]  # {player: their codes}
     limits: Limits
     active: dict[tuple[str, str], int]
     excluded: set[str]
-    planned: list[tuple[str, int, Instant]]
+    entries: Entries
 
     def quoted(self, deposit: Deposit) -> Candidate | None:
-        found = self.spelt(deposit.promo_code or "")
-        return None if found is None else self._candidate(found, deposit)
-
-    def spelt(self, text: str) -> Code | None:
-        """The code that is so spelt, of those that are held."""
-        folded = fold(text)
-        return next((code for code in self.codes.values() if code.folded == folded), None)
+        found = self.spelt.get(fold(deposit.promo_code or ""))
+        return None if found is None else self._candidate(self.codes[found], deposit)
 
     def held(self, deposit: Deposit) -> list[Candidate]:
-        mine = [code for code in self.codes.values() if code.player_id == deposit.player_id]
+        mine = [self.codes[code_id] for code_id in self.holders.get(deposit.player_id, ())]
         mine.sort(key=lambda code: (code.issued_at, code.id), reverse=True)
         return [self._candidate(code, deposit) for code in mine]
 
@@ -86,9 +82,23 @@ class _Bench:
         at, most = deposit.received_at, self.terms.max_guesses
         return guesses.allow(self.conn, deposit.player_id, at, most, deposit.deposit_id)
 
+    def issued_with(self, code: Code) -> Campaign:
+        return self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign
+
+    def count(self, code: Code, player_id: str, change: int) -> None:
+        """One active redemption of the code by the player more, or less."""
+        self.codes[code.id] = replace(code, redeemed=code.redeemed + change)
+        self.active[player_id, code.campaign_id] = self.active.get((player_id, code.campaign_id), 0) + change
+
+    def bind(self, code: Code, player_id: str) -> Code:
+        """The code, which was nobody's, as the player's."""
+        self.entries.bind(code, player_id)
+        self.holders.setdefault(player_id, []).append(code.id)
+        return replace(code, player_id=player_id)
+
     def _candidate(self, code: Code, deposit: Deposit) -> Candidate:
-        issued_with = self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign
-        return candidate(code, issued_with, self.limits, self.active.get((deposit.player_id, code.campaign_id), 0))
+        used = self.active.get((deposit.player_id, code.campaign_id), 0)
+        return candidate(code, self.issued_with(code), self.limits, used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +131,19 @@ def judge(
             )
             for known in told.values()
         }
-        redeemed = deposits.redemption_of(conn, list(told))
+        judged_before = [known.deposit_id for known in told.values() if known.result is not None]
+        redeemed = deposits.redemption_of(conn, judged_before) if judged_before else {}
         bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             if anew is not None:
                 known = _reopened(bench, known, anew)
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
+        planned = bench.entries.write(conn, bench.now)
         bench.limits.keep(conn)
-    for verdict in verdicts.values():
-        metrics.DEPOSITS_JUDGED.labels(verdict["result"], verdict.get("reason") or "").inc()
-    rules.ring_due(ring, bench.planned, bench.now)
+    for (result, reason), count in Counter((v["result"], v.get("reason") or "") for v in verdicts.values()).items():
+        metrics.DEPOSITS_JUDGED.labels(result, reason).inc(count)
+    rules.ring_due(ring, planned, bench.now)
     unknown = {fold(believed[i].promo_code or "") for i, v in verdicts.items() if v.get("result") == "waiting"}
     waiting.look_for(ledger, sorted(unknown), bench.now, ring)
     return verdicts
@@ -150,16 +162,22 @@ def _open_bench(
     quoted = sorted({fold(deposit.promo_code) for deposit in batch if deposit.promo_code is not None})
     unquoted = sorted({deposit.player_id for deposit in batch if deposit.promo_code is None and deposit.approved})
     held = codes.hold_for_judging(conn, quoted, unquoted, sorted(r.code_id for r in redeemed.values()))
+    in_force = limits.hold(conn, sorted({code.campaign_id for code in held}), versions)
+    holders: dict[str | None, list[int]] = {}
+    for code in held:
+        holders.setdefault(code.player_id, []).append(code.id)
     return _Bench(
         conn=conn,
         versions=versions,
         terms=terms,
         now=now,
         codes={code.id: code for code in held},
-        limits=limits.hold(conn, sorted({code.campaign_id for code in held}), versions),
-        active=deposits.active_redemptions(conn, player_ids),
+        spelt={code.folded: code.id for code in held},
+        holders=holders,
+        limits=in_force,
+        active=deposits.active_redemptions(conn, player_ids) if in_force.per_player else {},
         excluded={player.player_id for player in players.by_ids(conn, player_ids).values() if player.excluded(now)},
-        planned=[],
+        entries=Entries(),
     )
 
 
@@ -169,9 +187,9 @@ def _reopened(bench: _Bench, known: Recorded, anew: Anew) -> Recorded:
         return known
     verdict = known.verdict or {}
     data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": verdict.get("reason")}
-    code = bench.spelt(verdict.get("code") or "")
-    campaign_id, code_id = (code.campaign_id, code.id) if code else (None, None)
-    events.append(bench.conn, Event("deposit.reverified", bench.now, campaign_id, code_id, data))
+    code_id = bench.spelt.get(fold(verdict.get("code") or ""))
+    campaign_id = None if code_id is None else bench.codes[code_id].campaign_id
+    bench.entries.event(Event("deposit.reverified", bench.now, campaign_id, code_id, data, by=anew.by))
     return replace(known, verdict=None)
 
 
@@ -210,7 +228,7 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
             "reason": verdict.reason,
             "near_miss": verdict.near_miss,
         }
-        events.append(bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
+        bench.entries.event(Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
     )
@@ -223,32 +241,22 @@ def _looks_for_code(bench: _Bench, deposit: Deposit, verdict: Verdict) -> bool:
 
 
 def _keep(bench: _Bench, deposit: Deposit, verdict: dict[str, Any], *, looks_for_code: bool = False) -> dict[str, Any]:
-    deposits.keep_verdict(
-        bench.conn,
-        deposit.deposit_id,
-        verdict,
-        bench.now,
-        due_at=deposit.received_at + bench.terms.grace if looks_for_code else None,
-        waits_for=fold(deposit.promo_code or "") if looks_for_code else None,
-    )
+    due_at = deposit.received_at + bench.terms.grace if looks_for_code else None
+    waits_for = fold(deposit.promo_code or "") if looks_for_code else None
+    bench.entries.verdict(Judged(deposit.deposit_id, verdict, due_at, waits_for))
     return verdict
 
 
 def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     code = bench.codes[verdict.code_id or 0]
-    if not codes.redeem(bench.conn, code.id):
-        raise LedgerError(f"Code {code.id} was judged redeemable under lock and is not.")
-    if code.player_id is None and codes.bind(bench.conn, code.id, deposit.player_id):
-        code = replace(code, player_id=deposit.player_id)
-    bench.codes[code.id] = replace(code, redeemed=code.redeemed + 1)
-    key = (deposit.player_id, code.campaign_id)
-    bench.active[key] = bench.active.get(key, 0) + 1
+    if code.player_id is None:
+        code = bench.bind(code, deposit.player_id)
     currency, reward = deposit.currency or "", verdict.reward
     reward_units = units(Decimal(reward["amount"]), currency) if reward and "amount" in reward else None
-    bench.limits.spend(code.campaign_id, currency, reward_units or 0)
     amount = _amount(deposit) or ""
-    redemption_id = deposits.add_redemption(
-        bench.conn,
+    bench.count(code, deposit.player_id, 1)
+    bench.limits.spend(code.campaign_id, currency, reward_units or 0)
+    redemption = NewRedemption(
         code_id=code.id,
         deposit_id=deposit.deposit_id,
         campaign_id=code.campaign_id,
@@ -257,7 +265,6 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         currency=currency,
         reward=reward,
         reward_units=reward_units,
-        now=bench.now,
     )
     data = {
         "deposit_id": deposit.deposit_id,
@@ -268,11 +275,8 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "occurred_at": rfc3339(deposit.occurred_at),
         "reward": reward,
     }
-    event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
-    campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
-    cause = Cause("code.redeemed")
-    fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key=str(redemption_id))
-    bench.planned += rules.fire(bench.conn, [fired], bench.now)
+    event = Event("code.redeemed", bench.now, code.campaign_id, code.id, data)
+    bench.entries.redeem(redemption, code, bench.issued_with(code), event)
 
 
 def _amount(deposit: Deposit) -> str | None:
@@ -280,14 +284,10 @@ def _amount(deposit: Deposit) -> str | None:
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
-    if deposits.roll_back(bench.conn, redeemed.id, bench.now):
-        code = bench.codes[redeemed.code_id]
-        codes.give_back(bench.conn, code.id)
-        bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
-        bench.codes[code.id] = replace(code, redeemed=code.redeemed - 1)
-        key = (deposit.player_id, code.campaign_id)
-        bench.active[key] = bench.active.get(key, 1) - 1
-        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
-        events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
+    code = bench.codes[redeemed.code_id]
+    bench.count(code, deposit.player_id, -1)
+    bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
+    data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
+    bench.entries.roll_back(redeemed, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
     void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
     return {**verdict, **void}

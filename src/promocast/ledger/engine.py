@@ -272,6 +272,16 @@ def insert_new(
     return conn.execute(text(statement), parameters).all()
 
 
+def update_each(
+    conn: Connection, statement: str, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]], **parameters: Any
+) -> int:
+    """Run an UPDATE whose FROM is `{rows}`, under the alias `r` of these; how many rows of its table it changed."""
+    if not rows:
+        return 0
+    source, named = rows_of(conn, columns, rows)
+    return conn.execute(text(statement.format(rows=source)), named | parameters).rowcount
+
+
 def lock_players(conn: Connection, player_ids: Sequence[str], *, shared: bool = False) -> None:
     """Hold others off who would judge these players' deposits, or change what is known of them, until this
     transaction ends; `shared` lets others in who only read.
