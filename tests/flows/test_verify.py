@@ -363,6 +363,18 @@ def test_an_approval_with_other_facts_goes_to_the_inbox_and_changes_nothing(benc
     assert [orjson.loads(entry.body) for entry in kept] == others
 
 
+def test_an_undone_deposit_keeps_the_code_that_it_was_refused_with(bench: Bench) -> None:
+    [code] = bench.issue("p1")
+    refused = bench.deposit("tx-1", amount="1.00")
+    bench.deposit("tx-2", promo_code=code.code)  # the code is used up, and no candidate any more
+
+    undone = bench.deposit("tx-1", amount="1.00", status="rolled_back")
+
+    assert (refused["reason"], refused["code"]) == ("below_minimum", code.code)
+    assert (undone["result"], undone["code"], undone["campaign"]) == ("rolled_back", code.code, "welcome")
+    assert (undone["reason"], undone["near_miss"]) == (None, None)
+
+
 # Codes that are not recorded yet
 
 

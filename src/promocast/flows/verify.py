@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from promocast import metrics
 from promocast.campaign import deposit as deposits_rules
@@ -33,6 +33,10 @@ from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
 from promocast.money import units, written
 from promocast.settings import VerificationSettings
+
+
+# What a verdict loses when its deposit is undone; the code, the campaign and the trace stay (contract section 4.1).
+_VOID: Final = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
 
 
 def candidate(code: Code, issued_with: Campaign, limits: Limits, player_redemptions: int) -> Candidate:
@@ -175,6 +179,8 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
         if deposit.negated and redeemed.rolled_back_at is None and before is not None:
             before = _roll_back(bench, deposit, redeemed, before)
         return _keep(bench, deposit, before or {})
+    if before is not None and before["code"] is not None and deposit.negated:
+        return _keep(bench, deposit, {**before, **_VOID})
     # A refusal stands, whatever else is told; only its undoing, or an approval after one, is news.
     if (
         before is not None
@@ -272,5 +278,4 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
         bench.active[key] = bench.active.get(key, 1) - 1
         data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
         events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
-    void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
-    return {**verdict, **void}
+    return {**verdict, **_VOID}
