@@ -347,6 +347,21 @@ def test_a_code_learnt_late_reopens_a_deposit_that_had_none(bench: Bench) -> Non
     assert (first["result"], second["result"]) == ("no_code", "accepted")
 
 
+@pytest.mark.parametrize(
+    "news", [{"status": "requested"}, {"payment_method": "VISA"}], ids=lambda news: next(iter(news))
+)
+def test_only_a_promo_code_reopens_a_deposit_that_had_none(bench: Bench, news: dict[str, str]) -> None:
+    [code] = bench.issue("p1")
+    bench.deposit("tx-1", promo_code=code.code)
+    bench.deposit("tx-2")
+    bench.deposit("tx-1", status="rolled_back")  # the code is free again, for whoever deposits afterwards
+
+    bench.deposit("tx-2", **news)
+
+    assert verdict_of(bench, "tx-2")["result"] == "no_code"
+    assert bench.deposit("tx-2", promo_code=code.code)["result"] == "accepted"
+
+
 def test_an_approval_with_other_facts_goes_to_the_inbox_and_changes_nothing(bench: Bench) -> None:
     [code] = bench.issue("p1")
     first = bench.deposit(promo_code=code.code)

@@ -179,17 +179,9 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
         if deposit.negated and redeemed.rolled_back_at is None and before is not None:
             before = _roll_back(bench, deposit, redeemed, before)
         return _keep(bench, deposit, before or {})
-    if before is not None and before["code"] is not None and deposit.negated:
-        return _keep(bench, deposit, {**before, **_VOID})
-    # A refusal stands, whatever else is told; only its undoing, or an approval after one, is news.
-    if (
-        before is not None
-        and before["result"] == "refused"
-        and before["reason"] != "not_approved"
-        and not deposit.negated
-    ):
-        return _keep(bench, deposit, before)
     quoted = bench.quoted(deposit) if deposit.promo_code is not None else None
+    if before is not None and _stands(before, deposit):
+        return _keep(bench, deposit, {**before, **_VOID} if deposit.negated else before)
     verdict = redemption.judge(
         deposit,
         quoted,
@@ -207,6 +199,18 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
     )
+
+
+def _stands(before: dict[str, Any], deposit: Deposit) -> bool:
+    """Whether a verdict stands whatever else was told, but for what is void once its deposit is undone.
+
+    What was never approved does not, nor what had no code while the deposit quotes one by now.
+    """
+    if before["code"] is not None:
+        return True
+    if before["result"] in ("no_code", "rolled_back"):
+        return deposit.promo_code is None
+    return before["result"] == "refused" and before["reason"] != "not_approved" and not deposit.negated
 
 
 def _looks_for_code(bench: _Bench, deposit: Deposit, verdict: Verdict) -> bool:
