@@ -442,6 +442,23 @@ def test_an_external_code_belongs_to_whoever_redeems_it_and_stays_theirs_after_a
     assert anothers["reason"] == "other_player"
 
 
+def test_a_guess_too_many_is_none_once_the_code_comes_and_is_the_players(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+    for number in range(5):
+        bench.deposit(f"tx-{number}", promo_code=f"NOPE-{number}")
+    too_many = bench.deposit("tx-own", promo_code="CRM-77")
+    bench.deposit("tx-own", status="requested")  # what is told meanwhile changes nothing
+    bench.deposit("tx-anothers", promo_code="CRM-78")
+
+    for text, player_id in (("CRM-77", "p1"), ("CRM-78", "p2")):
+        show.saved(bench.ledger, text, bench.clock(), versions=bench.versions, ring=bench.ring, player_id=player_id)
+    answer_rings(bench)
+
+    assert too_many["reason"] == "too_many_attempts"
+    assert verdict_of(bench, "tx-own")["result"] == "accepted"
+    assert verdict_of(bench, "tx-anothers")["reason"] == "too_many_attempts"
+
+
 # What a redemption causes
 
 
