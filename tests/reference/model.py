@@ -1,41 +1,16 @@
 """The slow reference of how a deposit is judged: contract.md sections 3 and 4, word by word.
 
 `replay` reads a log of told entries (see history.py) from its start and gives the past with what follows from it:
-redemptions, their undoing, verdicts. Nothing is indexed, nothing kept; the least change is found by trying them.
+redemptions, their undoing, verdicts. Nothing is indexed, nothing kept.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from datetime import datetime
-from decimal import ROUND_FLOOR, Decimal
-from fractions import Fraction
-from typing import Any
 
 from tests.reference import history
 from tests.reference.history import Entry, Past, cut, fold
-
-DIGITS = {"EUR": 2, "USD": 2, "JPY": 0, "KWD": 3}
-REASONS = (
-    "not_approved",
-    "too_many_attempts",
-    "unknown_code",
-    "other_player",
-    "player_excluded",
-    "revoked",
-    "not_started",
-    "expired",
-    "already_redeemed",
-    "limit_reached",
-    "wrong_currency",
-    "below_minimum",
-    "above_maximum",
-    "wrong_payment_method",
-    "wrong_deposit_index",
-    "budget_exhausted",
-)
-CHANGEABLE = ("amount", "currency", "method", "index")
+from tests.reference.rules import near_misses, reasons, reward_of
 
 
 def replay(log: list[Entry]) -> Past:
@@ -43,29 +18,44 @@ def replay(log: list[Entry]) -> Past:
     for entry in log:
         past.append(entry)
         if entry["what"] == "settle":
+            settle_early(past, entry["at"])
             for deposit in history.deposits(past):
-                settle(past, deposit, entry["at"])
+                if is_open(past, deposit):
+                    settle(past, deposit, entry["at"])
         elif entry["what"] == "reverify":
-            settle(past, entry["deposit"], entry["at"], again=True)
+            settle(past, entry["deposit"], entry["at"])
         elif entry["what"] == "validate":
-            claim = entry | {"time": cut(entry["at"]), "received": cut(entry["at"]), "marker": entry}
-            verdict, _ = judge(past, claim, entry["at"])
-            past.append({"what": "validated", **verdict})
+            claim = entry | {"id": None, "time": cut(entry["at"]), "received": entry["at"], "outside": False}
+            past.append({"what": "validated", **judge(past, claim, entry["at"])[0]})
     return past
 
 
-def settle(past: Past, deposit: str, now: datetime, *, again: bool = False) -> None:
-    """Judge one deposit if it is open, and write down what follows."""
-    claim = history.facts(past, deposit) | {"marker": deposit}
+def settle_early(past: Past, now: datetime) -> None:
+    """Client actions that came before their code, once it is recorded; for no longer than the grace time."""
+    for early in [
+        e for e in past if e["what"] == "early" and not any(t["what"] == "ended" and t["of"] is e for t in past)
+    ]:
+        holding = history.find(past, early["code"])
+        if holding is None and now < early["at"] + history.GRACE:
+            continue
+        past.append({"what": "ended", "of": early})
+        if holding is not None and early["player"] in (None, history.holder(past, holding) or early["player"]):
+            past.append(early | {"what": "shown", "at": now})
+
+
+def settle(past: Past, deposit: str, now: datetime) -> None:
+    """Judge one deposit, and write down what follows."""
+    claim = history.facts(past, deposit)
     status = history.status(past, deposit)
     if status == "requested":
+        note_guess(past, claim)
         verdict, holding = empty("pending"), None
     elif status == "approved":
-        if not (again or is_open(past, deposit, claim)) or holds_one(past, deposit):
+        if holds_one(past, deposit):
             return
         verdict, holding = judge(past, claim, now)
     else:
-        verdict, holding = negated(past, deposit, claim), None
+        verdict, holding = negated(past, deposit, claim, now), None
         if holds_one(past, deposit):
             past.append({"what": "undone", "deposit": deposit})
     if verdict["result"] == "accepted" and holding is not None:
@@ -80,30 +70,41 @@ def holds_one(past: Past, deposit: str) -> bool:
     return any(r["deposit"] == deposit for r in history.active(past))
 
 
-def is_open(past: Past, deposit: str, claim: Entry) -> bool:
+def is_open(past: Past, deposit: str) -> bool:
+    """Whether there is anything new to judge: a message, the end of waiting, or the quoted code's record."""
     last = history.last_verdict(past, deposit)
-    if last is None or last["result"] in ("pending", "waiting"):
+    if last is None or last["result"] == "waiting":
         return True
+    since = past[history.position(past, last) :]
+    quote = history.facts(past, deposit)["quote"]
+    told = known_of(past, deposit) != known_of(past[: history.position(past, last)], deposit)
+    in_time = [h for h in history.holdings(since) if h["at"] < history.facts(past, deposit)["received"] + history.GRACE]
+    recorded = quote is not None and any(fold(h["code"]) == fold(quote) for h in in_time)
+    if history.status(past, deposit) != "approved":
+        return told or recorded
     if last["result"] == "no_code":
-        return claim["quote"] is not None
-    if last["reason"] in ("unknown_code", "too_many_attempts"):
-        since = past[history.position(past, last) :]
-        return any(fold(h["code"]) == fold(claim["quote"]) for h in history.holdings(since))
-    return False
+        return quote is not None
+    return (
+        last["result"] == "pending"
+        or last["reason"] == "not_approved"
+        or (last["reason"] == "too_many_attempts" and recorded)
+    )
 
 
-def negated(past: Past, deposit: str, claim: Entry) -> Entry:
-    """Undone: the code and campaign stay; never approved: refused."""
-    approved = any(m["status"] == "approved" for m in history.messages(past, deposit))
+def known_of(past: Past, deposit: str) -> tuple[Entry, set[str]]:
+    """What a message adds to, if it says anything new: the facts, and the statuses that were seen."""
+    return history.facts(past, deposit), {m["status"] for m in history.messages(past, deposit)}
+
+
+def negated(past: Past, deposit: str, claim: Entry, now: datetime) -> Entry:
+    """Undone: the code and campaign stay, or are those that an approval would have found; never approved: refused."""
+    if not any(m["status"] == "approved" for m in history.messages(past, deposit)):
+        note_guess(past, claim)
+        return empty("refused") | {"reason": "not_approved"}
     last = history.last_verdict(past, deposit)
-    kept = {"code": None, "campaign": None}
-    if last is not None and last["code"] is not None:
-        kept = {name: last[name] for name in kept}
-    elif claim["quote"] is not None and not history.is_strange(past, claim["quote"], claim["player"]):
-        kept = of_code(history.find(past, claim["quote"], claim["player"]))
-    if approved:
-        return empty("rolled_back") | kept
-    return empty("refused") | kept | {"reason": "not_approved"}
+    stands = last is not None and last["result"] in ("no_code", "rolled_back") and claim["quote"] is None
+    kept = last if last is not None and (stands or last["code"] is not None) else judge(past, claim, now)[0]
+    return empty("rolled_back") | {"code": kept["code"], "campaign": kept["campaign"]}
 
 
 def empty(result: str) -> Entry:
@@ -115,11 +116,11 @@ def empty(result: str) -> Entry:
         "reward": None,
         "near_misses": [],
         "trace": [],
+        "doubted": False,
     }
 
 
-def of_code(holding: Entry | None) -> Entry:
-    assert holding is not None
+def of_code(holding: Entry) -> Entry:
     return {"code": holding["code"], "campaign": holding["campaign"]}
 
 
@@ -134,24 +135,38 @@ def judge(past: Past, claim: Entry, now: datetime) -> tuple[Entry, Entry | None]
 
 
 def quoted(past: Past, claim: Entry, now: datetime) -> tuple[Entry, Entry | None]:
-    holding = history.find(past, claim["quote"], claim["player"])
-    guessed = history.is_strange(past, claim["quote"], claim["player"])
-    if guessed and history.is_one_too_many(past, claim["player"], claim["marker"]):
+    holding = history.find(past, claim["quote"])
+    if note_guess(past, claim):
         return empty("refused") | {"reason": "too_many_attempts"}, None
     if holding is None:
-        if claim["what"] == "deposit" and cut(now) < claim["received"] + history.GRACE:
+        if claim["what"] == "deposit" and now < claim["received"] + history.GRACE:
             return empty("waiting"), None
         return empty("refused") | {"reason": "unknown_code"}, None
     return tried(past, claim, holding, now)
 
 
+def note_guess(past: Past, claim: Entry) -> bool:
+    """Count the claim if it guesses; whether it is one too many."""
+    player, at, deposit = claim["player"], claim["received"], claim["id"]
+    if claim["quote"] is None or not history.is_strange(past, claim["quote"], player):
+        return False
+    if history.is_one_too_many(past, player, at, deposit):
+        return True
+    if deposit is None or not any(e["what"] == "guess" and e["deposit"] == deposit for e in past):
+        past.append({"what": "guess", "player": player, "at": at, "deposit": deposit})
+    return False
+
+
 def tried(past: Past, claim: Entry, holding: Entry, now: datetime) -> tuple[Entry, Entry]:
     against = reasons(past, claim, holding, now)
+    doubted = {"doubted": claim["outside"]}
     if not against:
-        return empty("accepted") | of_code(holding) | {"reward": reward_of(past, claim, holding)}, holding
-    visible = {} if "other_player" in against else of_code(holding)
+        return empty("accepted") | doubted | of_code(holding) | {"reward": reward_of(past, claim, holding)}, holding
+    if "other_player" in against:
+        return empty("refused") | {"reason": "other_player", "trace": ["other_player"]}, holding
     found = near_misses(past, claim, holding, now)
-    return empty("refused") | visible | {"reason": against[0], "near_misses": found, "trace": against}, holding
+    told = doubted | {"reason": against[0], "near_misses": found, "trace": against}
+    return empty("refused") | of_code(holding) | told, holding
 
 
 def unquoted(past: Past, claim: Entry) -> list[Entry]:
@@ -164,134 +179,9 @@ def unquoted(past: Past, claim: Entry) -> list[Entry]:
             history.holder(past, holding) == claim["player"]
             and "player" in terms["match"]
             and cut(holding["at"]) <= claim["time"]
-            and (ends is None or claim["time"] < ends)
+            and (ends is None or claim["time"] < cut(ends))
             and not history.is_revoked(past, holding)
-            and history.uses(past, holding, claim["player"]) < terms["max_redemptions"]
+            and history.uses(past, holding) < terms["max_redemptions"]
         ):
             found.append(holding)
     return found[::-1]
-
-
-def reasons(past: Past, claim: Entry, holding: Entry, now: datetime) -> list[str]:
-    """All that speaks against a claim on a known code, in the contract's order."""
-    terms = history.issue_terms(past, holding)
-    limits = history.current_terms(past, holding["campaign"])
-    player, time = claim["player"], claim["time"]
-    ends = history.expires_at(past, holding)
-    used_up = history.uses(past, holding, player) >= terms["max_redemptions"]
-    of_player = [r for r in history.active(past) if r["player"] == player]
-    of_player = [r for r in of_player if r["holding"]["campaign"] == holding["campaign"]]
-    per_player = limits["per_player"] is not None and len(of_player) >= limits["per_player"]
-    against = {
-        "other_player": history.is_anothers(past, holding, player),
-        "player_excluded": history.is_blocked(past, player, now),
-        "revoked": history.is_revoked(past, holding),
-        "not_started": terms["starts_at"] is not None and time < cut(terms["starts_at"]),
-        "expired": ends is not None and time >= ends,
-        "already_redeemed": used_up and terms["max_redemptions"] == 1,
-        "limit_reached": (used_up and terms["max_redemptions"] > 1) or per_player,
-        **unfit(terms, limits, claim),
-        "budget_exhausted": is_exhausted(past, claim, holding),
-    }
-    return [reason for reason in REASONS if against.get(reason)]
-
-
-def unfit(terms: Entry, limits: Entry, claim: Entry) -> dict[str, bool]:
-    amount, currency, method = claim["amount"], claim["currency"], claim["method"]
-    fixed = (terms["reward"] or {}).get("fixed")
-    tables = [table for table in (terms["min_deposit"], limits["budget_amount"], fixed) if table]
-    methods = [allowed.casefold() for allowed in terms["payment_methods"]]
-    return {
-        "wrong_currency": any(currency not in table for table in tables),
-        "below_minimum": currency in terms["min_deposit"] and amount < terms["min_deposit"][currency],
-        "above_maximum": currency in terms["max_deposit"] and amount > terms["max_deposit"][currency],
-        "wrong_payment_method": bool(methods) and (method is None or method.casefold() not in methods),
-        "wrong_deposit_index": bool(terms["deposit_index"]) and claim["index"] not in terms["deposit_index"],
-    }
-
-
-def is_exhausted(past: Past, claim: Entry, holding: Entry) -> bool:
-    limits = history.current_terms(past, holding["campaign"])
-    count, money = history.spent(past, holding["campaign"])
-    if limits["budget_redemptions"] is not None and count >= limits["budget_redemptions"]:
-        return True
-    reward = reward_of(past, claim, holding)
-    if reward is None or "amount" not in reward or claim["currency"] not in limits["budget_amount"]:
-        return False
-    return bool(money.get(claim["currency"], 0) + reward["amount"] > limits["budget_amount"][claim["currency"]])
-
-
-def reward_of(past: Past, claim: Entry, holding: Entry) -> Entry | None:
-    terms = history.issue_terms(past, holding)
-    offer, currency = terms["reward"], claim["currency"]
-    if offer is None:
-        return None
-    if "free_spins" in offer:
-        return {"count": offer["free_spins"]}
-    if "fixed" in offer:
-        if currency not in offer["fixed"]:
-            return None
-        exact = Fraction(offer["fixed"][currency])
-    else:
-        exact = Fraction(claim["amount"]) * Fraction(offer["percent"]) / 100
-    units = int(exact * 10 ** DIGITS[currency] + Fraction(1, 2))  # half up: amounts are above zero
-    amount = Decimal(units).scaleb(-DIGITS[currency])
-    most = terms["reward_max"].get(currency)
-    return {"amount": amount if most is None else min(amount, most), "currency": currency}
-
-
-def near_misses(past: Past, claim: Entry, holding: Entry, now: datetime) -> list[dict[str, Any]]:
-    """All least changes that pass: the fewest fields first, then the smallest change of the amount."""
-    against = reasons(past, claim, holding, now)
-    if not against or against[0] == "budget_exhausted":
-        return []
-    for size in range(1, len(CHANGEABLE) + 1):
-        passing = []
-        for fields in itertools.combinations(CHANGEABLE, size):
-            tried_out = [change for change in changes(past, claim, holding, fields) if fits(claim | change)]
-            passing += [change for change in tried_out if not reasons(past, claim | change, holding, now)]
-        if passing:
-            least = min(distance(claim, change) for change in passing)
-            return [change for change in passing if distance(claim, change) == least]
-    return []
-
-
-def distance(claim: Entry, change: dict[str, Any]) -> Decimal:
-    return abs(Decimal(change.get("amount", claim["amount"]) - claim["amount"]))
-
-
-def fits(claim: Entry) -> bool:
-    """Above zero, with no more digits than the currency has."""
-    scaled = claim["amount"].scaleb(DIGITS[claim["currency"]])
-    return bool(claim["amount"] > 0 and scaled == scaled.to_integral_value())
-
-
-def changes(past: Past, claim: Entry, holding: Entry, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """What each of these fields could be changed to, together."""
-    terms = history.issue_terms(past, holding)
-    currencies = list(DIGITS) if "currency" in fields else [claim["currency"]]
-    methods = terms["payment_methods"] if "method" in fields else [claim["method"]]
-    indexes = terms["deposit_index"] if "index" in fields else [claim["index"]]
-    for currency, method, index in itertools.product(currencies, methods, indexes):
-        amounts = telling_amounts(past, claim | {"currency": currency}, holding)
-        for amount in amounts if "amount" in fields else [claim["amount"]]:
-            change = {"amount": amount, "currency": currency, "method": method, "index": index}
-            if all(change[field] != claim[field] for field in fields):
-                yield {field: change[field] for field in fields}
-
-
-def telling_amounts(past: Past, claim: Entry, holding: Entry) -> set[Decimal]:
-    """The amounts at which a rule can turn, each with its neighbours; a least change of the amount is among them."""
-    terms, currency = history.issue_terms(past, holding), claim["currency"]
-    limits = history.current_terms(past, holding["campaign"])
-    unit = Decimal(1).scaleb(-DIGITS[currency])
-    turning = [claim["amount"], unit]
-    turning += [table[currency] for table in (terms["min_deposit"], terms["max_deposit"]) if currency in table]
-    if "percent" in (terms["reward"] or {}) and currency in limits["budget_amount"]:
-        left = limits["budget_amount"][currency] - history.spent(past, holding["campaign"])[1].get(currency, Decimal(0))
-        turning += [(left + k * unit) * 100 / terms["reward"]["percent"] for k in (Decimal(0), Decimal("0.5"))]
-    around = set()
-    for amount in turning:
-        floor = amount.quantize(unit, rounding=ROUND_FLOOR)
-        around |= {floor + k * unit for k in range(-2, 3)}
-    return {amount for amount in around if amount > 0}
