@@ -347,6 +347,21 @@ def test_a_code_learnt_late_reopens_a_deposit_that_had_none(bench: Bench) -> Non
     assert (first["result"], second["result"]) == ("no_code", "accepted")
 
 
+@pytest.mark.parametrize(
+    "news", [{"status": "requested"}, {"payment_method": "VISA"}], ids=lambda news: next(iter(news))
+)
+def test_only_a_promo_code_reopens_a_deposit_that_had_none(bench: Bench, news: dict[str, str]) -> None:
+    [code] = bench.issue("p1")
+    bench.deposit("tx-1", promo_code=code.code)
+    bench.deposit("tx-2")
+    bench.deposit("tx-1", status="rolled_back")  # the code is free again, for whoever deposits afterwards
+
+    bench.deposit("tx-2", **news)
+
+    assert verdict_of(bench, "tx-2")["result"] == "no_code"
+    assert bench.deposit("tx-2", promo_code=code.code)["result"] == "accepted"
+
+
 def test_an_approval_with_other_facts_goes_to_the_inbox_and_changes_nothing(bench: Bench) -> None:
     [code] = bench.issue("p1")
     first = bench.deposit(promo_code=code.code)
@@ -361,6 +376,18 @@ def test_an_approval_with_other_facts_goes_to_the_inbox_and_changes_nothing(benc
         kept = inbox.waiting(conn)
     assert [(entry.kind, entry.reason) for entry in kept] == [("deposit", "conflict")] * len(others)
     assert [orjson.loads(entry.body) for entry in kept] == others
+
+
+def test_an_undone_deposit_keeps_the_code_that_it_was_refused_with(bench: Bench) -> None:
+    [code] = bench.issue("p1")
+    refused = bench.deposit("tx-1", amount="1.00")
+    bench.deposit("tx-2", promo_code=code.code)  # the code is used up, and no candidate any more
+
+    undone = bench.deposit("tx-1", amount="1.00", status="rolled_back")
+
+    assert (refused["reason"], refused["code"]) == ("below_minimum", code.code)
+    assert (undone["result"], undone["code"], undone["campaign"]) == ("rolled_back", code.code, "welcome")
+    assert (undone["reason"], undone["near_miss"]) == (None, None)
 
 
 # Codes that are not recorded yet
@@ -413,6 +440,23 @@ def test_an_external_code_belongs_to_whoever_redeems_it_and_stays_theirs_after_a
     assert accepted["result"] == "accepted"
     assert code_of(bench, code.id).player_id == "p1"
     assert anothers["reason"] == "other_player"
+
+
+def test_a_guess_too_many_is_none_once_the_code_comes_and_is_the_players(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+    for number in range(5):
+        bench.deposit(f"tx-{number}", promo_code=f"NOPE-{number}")
+    too_many = bench.deposit("tx-own", promo_code="CRM-77")
+    bench.deposit("tx-own", status="requested")  # what is told meanwhile changes nothing
+    bench.deposit("tx-anothers", promo_code="CRM-78")
+
+    for text, player_id in (("CRM-77", "p1"), ("CRM-78", "p2")):
+        show.saved(bench.ledger, text, bench.clock(), versions=bench.versions, ring=bench.ring, player_id=player_id)
+    answer_rings(bench)
+
+    assert too_many["reason"] == "too_many_attempts"
+    assert verdict_of(bench, "tx-own")["result"] == "accepted"
+    assert verdict_of(bench, "tx-anothers")["reason"] == "too_many_attempts"
 
 
 # What a redemption causes

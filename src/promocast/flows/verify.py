@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from promocast import metrics
 from promocast.campaign import deposit as deposits_rules
@@ -32,6 +32,9 @@ from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
 from promocast.money import units, written
 from promocast.settings import VerificationSettings
+
+# What a verdict loses when its deposit is undone; the code, the campaign and the trace stay (contract section 4.1).
+_VOID: Final = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
 
 
 def candidate(code: Code, issued_with: Campaign, limits: Limits, player_redemptions: int) -> Candidate:
@@ -199,15 +202,11 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
         if deposit.negated and redeemed.rolled_back_at is None and before is not None:
             before = _roll_back(bench, deposit, redeemed, before)
         return _keep(bench, deposit, before or {})
-    # A refusal stands, whatever else is told; only its undoing, or an approval after one, is news.
-    if (
-        before is not None
-        and before["result"] == "refused"
-        and before["reason"] != "not_approved"
-        and not deposit.negated
-    ):
-        return _keep(bench, deposit, before)
     quoted = bench.quoted(deposit) if deposit.promo_code is not None else None
+    looks_for_code = _looks_for_code(bench, deposit, quoted)
+    if before is not None and _stands(before, deposit, quoted):
+        kept = {**before, **_VOID} if deposit.negated else before
+        return _keep(bench, deposit, kept, looks_for_code=looks_for_code)
     verdict = redemption.judge(
         deposit,
         quoted,
@@ -229,14 +228,28 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
             "near_miss": verdict.near_miss,
         }
         bench.entries.event(Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
-    return _keep(
-        bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
-    )
+    return _keep(bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=looks_for_code)
 
 
-def _looks_for_code(bench: _Bench, deposit: Deposit, verdict: Verdict) -> bool:
-    """Whether the quoted code may still be recorded, which would change the verdict: also that of an undone deposit."""
-    unknown = verdict.code is None and not verdict.trace and deposit.promo_code is not None
+def _stands(before: dict[str, Any], deposit: Deposit, quoted: Candidate | None) -> bool:
+    """Whether a verdict stands whatever else was told, but for what is void once its deposit is undone.
+
+    What was never approved does not, nor what had no code while the deposit quotes one by now; nor a guess too many
+    that turns out to have been none.
+    """
+    if before["code"] is not None:
+        return True
+    if before["result"] in ("no_code", "rolled_back"):
+        return deposit.promo_code is None
+    if before["reason"] == "too_many_attempts" and not redemption.is_guess(deposit, quoted):
+        return False
+    return before["result"] == "refused" and before["reason"] != "not_approved" and not deposit.negated
+
+
+def _looks_for_code(bench: _Bench, deposit: Deposit, quoted: Candidate | None) -> bool:
+    """Whether the quoted code may still be recorded, which would change the verdict: also that of an undone deposit,
+    and of one that was a guess too many."""
+    unknown = deposit.promo_code is not None and quoted is None
     return unknown and deposit.approved and bench.now < deposit.received_at + bench.terms.grace
 
 
@@ -289,5 +302,4 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
     bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
     data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
     bench.entries.roll_back(redeemed, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
-    void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
-    return {**verdict, **void}
+    return {**verdict, **_VOID}
