@@ -12,6 +12,7 @@ from promocast.campaign.label_tags import fold
 from promocast.cli import context
 from promocast.errors import NotFound
 from promocast.flows import revoke
+from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, codes, story
 
 app = typer.Typer(help="Look codes up, revoke and export them.", no_args_is_help=True)
@@ -52,8 +53,17 @@ def show(code: str, as_json: Annotated[bool, typer.Option("--json", help="Print 
 @app.command("revoke")
 def revoke_code(code: str, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
     """Take a code out of use, now. What was not sent stays unsent."""
-    with context.open_ledger(context.settings()) as ledger:
-        revoked = revoke.revoke(ledger, code, context.clock(), by=context.who(), reason=reason)
+    settings = context.settings()
+    with context.open_ledger(settings) as ledger:
+        revoked = revoke.revoke(
+            ledger,
+            code,
+            context.clock(),
+            versions=Versions(),
+            ring=context.bell_or_silence(settings),
+            by=context.who(),
+            reason=reason,
+        )
     context.out.print(f"{revoked.code} of {revoked.campaign_id} is revoked")
 
 

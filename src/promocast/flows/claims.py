@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from promocast import metrics, retry
-from promocast.flows import aftermath, circuits, compose
+from promocast.campaign import quiet
+from promocast.flows import aftermath, circuits, compose, outcomes, postpone
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
-from promocast.flows.fallback import FAILED, fire_failed
+from promocast.flows.fallback import fire_failed, is_failure
 from promocast.flows.leave import turn_lasts, turn_of
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
@@ -17,8 +19,10 @@ from promocast.ledger import Connection, channels, codes, deliveries, events, mo
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed, Closing
 from promocast.ledger.engine import lock_players
-from promocast.model import DeliveryState, Instant
+from promocast.model import Instant
 from promocast.observe import log
+
+Told = tuple[str, Instant, dict[str, Any]]  # an event's type, when it was, and its data
 
 
 def record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Instant) -> Planned:
@@ -27,15 +31,15 @@ def record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Insta
         return []
     closed = deliveries.close(conn, closings, now)
     ours = [c for c in closings if c.delivery.id in closed]
-    aftermath.sent(conn, desk.versions, [c.delivery for c in ours if c.state == "sent"], now)
+    planned = aftermath.sent(conn, desk.versions, [c.delivery for c in ours if c.state == "sent"], now)
     aftermath.suppress(conn, [(c.delivery, c.reason or "", c.opted_out) for c in ours if c.address_dead], now)
     _follow(conn, [c for c in ours if c.moved_to], now)
     circuits.tend(desk, conn, closings, now)
     late = len(closings) - len(closed)
     if late:
         log.warning("late_outcomes", count=late)
-    failed = [c.delivery.id for c in ours if c.due_at is None and c.state in FAILED]
-    return fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else []
+    failed = [c.delivery.id for c in ours if c.due_at is None and is_failure(c.state, c.reason)]
+    return planned + (fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else [])
 
 
 def _follow(conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
@@ -78,10 +82,16 @@ def claim(
     )
     dossiers = _dossiers(desk, conn, claimed)
     withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
-    skipped = [closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
+    skipped = [outcomes.closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
-    skipped += _out_of_turn(desk, policy, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
-    skipped += _shut_out(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
+    left = [d for d in dossiers if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, postpone.until_morning(left, now))
+    skipped += _out_of_turn(desk, policy, [d for d in left if not withheld[d.delivery.id]], withheld, now)
+    left = [d for d in left if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, circuits.held(conn, left, now))
+    # The last: whoever is counted here goes.
+    left = [d for d in left if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, postpone.over_the_cap(conn, desk, left, withheld.keys(), now))
     planned = record(desk, conn, skipped, now)
     return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned
 
@@ -99,16 +109,18 @@ def _out_of_turn(
     return [Closing(delivery, "planned", "out of turn", due_at=due_at, counts=False) for delivery, due_at in early]
 
 
-def _shut_out(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
-    """Calls to an endpoint that is stopped; they are planned again, and added to `withheld`."""
-    held = circuits.held(conn, dossiers, now)
-    withheld.update({closing.delivery.id: closing.reason for closing in held})
-    return held
+def _put_off(withheld: dict[int, Any], closings: list[Closing]) -> list[Closing]:
+    """The closings of what has to wait, once it is added to `withheld`."""
+    withheld.update({closing.delivery.id: closing.reason for closing in closings})
+    return closings
 
 
-def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
-    """A delivery that must not be sent (again); unknown, where an earlier attempt may have arrived all the same."""
-    return Closing(delivery, "unknown" if delivery.unknowns else state, why, counts=False)
+def hold_players(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> None:
+    """Where a cap counts what a player is sent, hold the players of `ids` against other senders until the transaction
+    ends: of two messages to one player the second sees the first. Before anything else is held, in one order for all.
+    """
+    if ids and any(channel in cap.channels for cap in desk.caps):
+        lock_players(conn, sorted({name for name in deliveries.holders(conn, ids).values() if name}))
 
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
@@ -118,6 +130,7 @@ def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[
     holders = players.by_ids(conn, holder_ids)
     causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
     digests = {d.id: (d.channel, _digest(d, known[d.code_id])) for d in claimed}
+    reached = _reached(desk, conn, claimed, known)
     suppressed = suppressions.among(
         conn, sorted({(c, digest) for c, digest in digests.values() if digest}), desk.clock()
     )
@@ -125,11 +138,48 @@ def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[
     for delivery in claimed:
         code = known[delivery.code_id]
         version = desk.versions.get(conn, code.campaign_id, code.campaign_version)
-        event = causes[delivery.event_id] if delivery.event_id else ("code.issued", code.issued_at, {})
+        event = _event_of(delivery, code, causes)
         holder, why = holders.get(code.player_id or ""), suppressed.get(digests[delivery.id])
         excluded = desk.watch.exclusions is not None and desk.watch.exclusions.excludes(code.player_id or "")
-        found.append(Dossier(delivery, code, version, holder, event, why, excluded))
+        dossier = Dossier(delivery, code, version, holder, event, why, excluded, reached.get(delivery.id, frozenset()))
+        if dossier.hours is not None:
+            begins = quiet.next_night(dossier.hours, dossier.zone, desk.clock())
+            dossier = replace(dossier, quiet_from=begins)
+        found.append(dossier)
     return found
+
+
+def _event_of(delivery: Claimed, code: Code, known: dict[int, Told]) -> Told:
+    """What fired the rule. One entry stands for many deliveries sent, and only the key tells which this follows."""
+    if not delivery.event_id:
+        return "code.issued", code.issued_at, {}
+    type_, at, data = known[delivery.event_id]
+    if type_ == "delivery.sent":
+        rule, channel = delivery.event_key.split(":")[:2]
+        data = {"channel": channel, "rule": int(rule), **data}
+    return type_, at, data
+
+
+def _reached(
+    desk: Desk, conn: Connection, claimed: Sequence[Claimed], known: Mapping[int, Code]
+) -> dict[int, frozenset[str]]:
+    """{delivery: how far other messages of its code have come, of other rules or events}, where that matters."""
+    asking = []
+    for one in claimed:
+        code = known[one.code_id]
+        unless = desk.versions.get(conn, code.campaign_id, code.campaign_version).campaign.journey[one.rule].unless
+        if "delivery.sent" in unless or "delivery.delivered" in unless:
+            asking.append(one)
+    found = deliveries.reached(conn, sorted({one.code_id for one in asking})) if asking else []
+    return {
+        one.id: frozenset(
+            word
+            for code_id, rule, key, state in found
+            if code_id == one.code_id and (rule, key) != (one.rule, one.event_key)
+            for word in (("sent", "delivered") if state == "delivered" else ("sent",))
+        )
+        for one in asking
+    }
 
 
 def _digest(delivery: Claimed, code: Code) -> str:

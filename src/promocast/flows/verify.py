@@ -197,7 +197,11 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
         _redeem(bench, deposit, verdict)
     elif verdict.result == "refused" and deposit.approved:
         data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id, "reason": verdict.reason}
-        events.append(bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
+        event_id = events.append(
+            bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data)
+        )
+        cause = Cause("deposit.refused", reason=verdict.reason)
+        _fire(bench, verdict.code_id, cause, event_id, deposit.deposit_id)
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
     )
@@ -256,10 +260,16 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "reward": reward,
     }
     event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
-    campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
-    cause = Cause("code.redeemed")
-    fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key=str(redemption_id))
-    bench.planned += rules.fire(bench.conn, [fired], bench.now)
+    _fire(bench, code.id, Cause("code.redeemed"), event_id, str(redemption_id))
+
+
+def _fire(bench: _Bench, code_id: int | None, cause: Cause, event_id: int, event_key: str) -> None:
+    """Plan what the journey has for it; nothing, where the deposit concerns none of the player's codes."""
+    code = bench.codes.get(code_id or 0)
+    if code is not None:
+        campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
+        fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key)
+        bench.planned += rules.fire(bench.conn, [fired], bench.now)
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +281,7 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
         key = (deposit.player_id, code.campaign_id)
         bench.active[key] = bench.active.get(key, 1) - 1
         data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
-        events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
+        event_id = events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
+        _fire(bench, code.id, Cause("code.rolled_back"), event_id, str(redeemed.id))
     void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
     return {**verdict, **void}
