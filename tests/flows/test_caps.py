@@ -13,7 +13,7 @@ from sqlalchemy import text
 from promocast.campaign.caps import LOOK_AGAIN, Cap
 from promocast.flows import claims
 from promocast.flows.deliver import deliver
-from promocast.ledger import Ledger, deliveries
+from promocast.ledger import Ledger, contacts, deliveries
 from promocast.ledger import engine as ledger_engine
 from promocast.model import CHANNELS, DAY, HOUR, MINUTE, PLAYER_CHANNELS, Failed, Rejected
 from tests.flows.conftest import Bench
@@ -274,7 +274,7 @@ def test_a_players_messages_are_found_by_indexes_however_many_others_there_are(l
             return []
 
         conn.execute = explained  # type: ignore[method-assign, assignment]
-        deliveries.contacts(conn, [f"p{n}" for n in range(0, 10_000, 2_500)], sorted(ALL), 9_000)
+        contacts.of_players(conn, [f"p{n}" for n in range(0, 10_000, 2_500)], sorted(ALL), 9_000)
 
     plan = "\n".join(told)
     assert "ix_codes_player_id" in plan

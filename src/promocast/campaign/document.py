@@ -183,7 +183,9 @@ def _keys(loc: tuple[str | int, ...]) -> list[str | int]:
     keys = list(loc)
     if keys[:1] == ["label_tags"] and len(keys) > 2 and keys[2] in ("random", "pattern"):
         del keys[2]
-    return [key for key in keys if key not in ("[key]", "QuietHours")]
+    if keys[2:3] == ["quiet_hours"] and "QuietHours" in str(keys[3:4]):
+        del keys[3]
+    return [key for key in keys if key != "[key]"]
 
 
 def _inline_templates(values: dict[str, Any], read: Callable[[PurePosixPath], str], faults: list[Fault]) -> None:

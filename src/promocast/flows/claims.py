@@ -15,7 +15,7 @@ from promocast.flows.fallback import fire_failed, is_failure
 from promocast.flows.leave import turn_lasts, turn_of
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
-from promocast.ledger import Connection, channels, codes, deliveries, events, moves, players, suppressions
+from promocast.ledger import Connection, channels, codes, contacts, deliveries, events, moves, players, suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed, Closing
 from promocast.ledger.engine import lock_players
@@ -170,7 +170,7 @@ def _reached(
         unless = desk.versions.get(conn, code.campaign_id, code.campaign_version).campaign.journey[one.rule].unless
         if "delivery.sent" in unless or "delivery.delivered" in unless:
             asking.append(one)
-    found = deliveries.reached(conn, sorted({one.code_id for one in asking})) if asking else []
+    found = contacts.reached(conn, sorted({one.code_id for one in asking})) if asking else []
     return {
         one.id: frozenset(
             word

@@ -14,7 +14,7 @@ from promocast.flows import outcomes
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import CAPPED, QUIET
-from promocast.ledger import Connection, deliveries
+from promocast.ledger import Connection, contacts
 from promocast.ledger.deliveries import Closing
 from promocast.model import Instant
 
@@ -46,15 +46,15 @@ def over_the_cap(
     asking = sorted((d for d in dossiers if _is_capped(d, limits)), key=lambda d: d.delivery.id)
     if not asking:
         return []
-    contacts, known = _contacts(conn, desk, asking, claimed, now)
+    sent, known = _contacts(conn, desk, asking, claimed, now)
     closings = []
     for dossier in asking:
         player_id, message = dossier.code.player_id or "", _message(dossier)
         if message in known:
             continue  # the same to another address, or once more
-        until = caps.frees_at(limits, contacts[player_id], dossier.delivery.channel, now)
+        until = caps.frees_at(limits, sent[player_id], dossier.delivery.channel, now)
         if until is None:
-            contacts[player_id].append(Contact(now, dossier.delivery.channel, open=True))
+            sent[player_id].append(Contact(now, dossier.delivery.channel, open=True))
             known.add(message)
         else:
             closings.append(_put_off(dossier, CAPPED, until))
@@ -73,7 +73,7 @@ def _contacts(
     found: dict[str, dict[_Message, Contact]] = {d.code.player_id or "": {} for d in asking}
     channels = sorted(frozenset().union(*(cap.channels for cap in desk.caps)))
     since = now - max(cap.per for cap in desk.caps)
-    for one in deliveries.contacts(conn, sorted(found), channels, since):
+    for one in contacts.of_players(conn, sorted(found), channels, since):
         rule = desk.versions.get(conn, one.campaign_id, one.campaign_version).campaign.journey[one.rule]
         if one.id not in claimed and rule.cap:
             message = (one.code_id, one.rule, one.event_key, one.channel)

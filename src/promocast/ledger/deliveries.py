@@ -15,11 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, Row, func, or_, select, text, update
+from sqlalchemy import Column, Connection, Integer, Row, or_, select, text, update
 
 from promocast.ledger.engine import insert_new, rows_of
 from promocast.ledger.schema import attempts, codes, deliveries
-from promocast.model import CHANNELS, PLAYER_CHANNELS, DeliveryState, Instant
+from promocast.model import CHANNELS, DeliveryState, Instant
 
 # What an attempt that cost nothing gives back; a column of the values to close with, and of no table.
 _GIVEN_BACK: Final = Column("given_back", Integer)
@@ -204,59 +204,6 @@ def siblings(conn: Connection, one: Ended) -> list[tuple[str, str | None, bool]]
         d.code_id == one.code_id, d.rule == one.rule, d.event_key == one.event_key, d.channel == one.channel
     )
     return [(row[0], row[1], bool(row[2])) for row in conn.execute(statement)]
-
-
-@dataclass(frozen=True, slots=True)
-class Contacted:
-    """A delivery that has reached its player, or may have: it is under way, or nobody knows."""
-
-    id: int
-    player_id: str
-    campaign_id: str
-    campaign_version: int
-    code_id: int
-    rule: int
-    event_key: str
-    channel: str
-    state: DeliveryState
-    at: Instant
-
-
-def contacts(conn: Connection, player_ids: Sequence[str], channels: Sequence[str], since: Instant) -> list[Contacted]:
-    """What the players were sent on the channels since then, over all campaigns."""
-    d, c = deliveries.c, codes.c
-    at = func.coalesce(d.sent_at, d.attempted_at)
-    statement = (
-        select(
-            d.id,
-            c.player_id,
-            c.campaign_id,
-            c.campaign_version,
-            d.code_id,
-            d.rule,
-            d.event_key,
-            d.channel,
-            d.state,
-            at.label("at"),
-        )
-        .join(codes, c.id == d.code_id)
-        .where(
-            c.player_id.in_(player_ids),
-            d.channel.in_(channels),
-            or_(d.state.in_(("sending", "sent", "delivered", "unknown")), (d.state == "planned") & (d.unknowns > 0)),
-            at > since,
-        )
-    )
-    return [Contacted(**row._asdict()) for row in conn.execute(statement)]
-
-
-def reached(conn: Connection, code_ids: Sequence[int]) -> list[tuple[int, int, str, str]]:
-    """[(code, rule, event key, state)] of the codes' messages that were sent, or have arrived."""
-    d = deliveries.c
-    statement = select(d.code_id, d.rule, d.event_key, d.state).where(
-        d.code_id.in_(code_ids), d.channel.in_(PLAYER_CHANNELS), d.state.in_(("sent", "delivered"))
-    )
-    return [(row.code_id, row.rule, row.event_key, row.state) for row in conn.execute(statement)]
 
 
 def overdue_leases(conn: Connection, now: Instant, limit: int, *, lock: bool = True) -> list[Claimed]:
