@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver]`: prints one table; absolute times mean little on a shared machine."""
+"""`python -m benchmarks [codes issue deliver caps]`: a table, of which only the ratios mean much here."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import codes, deliver, issue
+from benchmarks import caps, codes, deliver, issue
 
-ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run}
+ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run, "caps": caps.run}
 
 
 def main() -> None:

@@ -6,9 +6,10 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from promocast.campaign.caps import LOOK_AGAIN, Cap
 from promocast.flows import claims
@@ -16,6 +17,7 @@ from promocast.flows.deliver import deliver
 from promocast.ledger import Ledger, contacts, deliveries
 from promocast.ledger import engine as ledger_engine
 from promocast.model import CHANNELS, DAY, HOUR, MINUTE, PLAYER_CHANNELS, Failed, Rejected
+from tests.conftest import NOW
 from tests.flows.conftest import Bench
 from tests.flows.desk import delivery, desk_of, planned, running_loop
 from tests.flows.staging import Stage, source
@@ -191,6 +193,26 @@ def test_what_is_capped_longer_than_its_code_lives_is_skipped_and_the_journey_fa
     assert stage.states("popup") == [("sent", None)]
 
 
+def test_a_window_that_frees_at_night_is_waited_for_until_the_morning(
+    bench: Bench, loop: asyncio.AbstractEventLoop
+) -> None:
+    night = 'quiet_hours = { from = "21:00", to = "09:00" }'
+    bench.apply(source(SMS, more=night))
+    stage = Stage(bench, loop, caps=(Cap(ALL, 1, 12 * HOUR),))
+    stage.issue("ann")  # 11:00 in Malta
+    stage.deliver("sms")
+    stage.issue("ann", request_id="r-2")
+
+    stage.deliver("sms")
+    at_night = stage.due("sms")[1]
+    bench.clock.now = at_night or 0
+    stage.deliver("sms")
+
+    assert at_night == NOW + 12 * HOUR
+    assert stage.states("sms")[1] == ("planned", "quiet_hours")
+    assert NOW + 22 * HOUR <= (stage.due("sms")[1] or 0) < NOW + 22 * HOUR + 30 * MINUTE
+
+
 def test_what_is_stopped_otherwise_uses_nothing_up(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
     stage = capped(bench, loop, ONE_A_DAY, campaigns={"one": [SMS]})
     [first] = stage.issue("ann", campaign="one")
@@ -263,20 +285,19 @@ def test_a_players_messages_are_found_by_indexes_however_many_others_there_are(l
         conn.execute(text("UPDATE deliveries SET state = 'sent', due_at = NULL, sent_at = id, attempted_at = id"))
     with ledger.begin() as conn:
         conn.execute(text("ANALYZE"))
-    told: list[str] = []
+    asked: list[tuple[str, Any]] = []
+
+    def keep(_conn: object, _cursor: object, statement: str, parameters: Any, *_more: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(ledger.engine, "before_cursor_execute", keep)
     with ledger.read() as conn:
-        original = conn.execute
+        found = contacts.of_players(conn, [f"p{n}" for n in range(0, 10_000, 2_500)], sorted(ALL), 9_000)
+        statement, parameters = asked[-1]
+        how = "EXPLAIN QUERY PLAN" if ledger.dialect == "sqlite" else "EXPLAIN"
+        plan = "\n".join(map(str, conn.exec_driver_sql(f"{how} {statement}", parameters)))
 
-        def explained(statement: object, *args: object) -> object:
-            compiled = statement.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
-            how = "EXPLAIN QUERY PLAN" if conn.dialect.name == "sqlite" else "EXPLAIN"
-            told.extend(str(row) for row in original(text(f"{how} {compiled}".replace(":", r"\:"))))
-            return []
-
-        conn.execute = explained  # type: ignore[method-assign, assignment]
-        contacts.of_players(conn, [f"p{n}" for n in range(0, 10_000, 2_500)], sorted(ALL), 9_000)
-
-    plan = "\n".join(told)
+    assert len(found) == 4, "of eight the later ones"
     assert "ix_codes_player_id" in plan
     assert "uq_deliveries_code_id_rule_event_key_channel_slot" in plan or "sqlite_autoindex_deliveries_1" in plan
     assert "Seq Scan" not in plan

@@ -7,6 +7,7 @@ journey can fall back on another channel.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 
 from promocast.campaign import caps, quiet
 from promocast.campaign.caps import Cap, Contact
@@ -15,6 +16,7 @@ from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import CAPPED, QUIET
 from promocast.ledger import Connection, contacts
+from promocast.ledger.contacts import Contacted
 from promocast.ledger.deliveries import Closing
 from promocast.model import Instant
 
@@ -70,18 +72,23 @@ def _contacts(
     conn: Connection, desk: Desk, asking: Sequence[Dossier], claimed: Collection[int], now: Instant
 ) -> tuple[dict[str, list[Contact]], set[_Message]]:
     """({player: what else they were sent, of each message the last}, the messages that these are)."""
-    found: dict[str, dict[_Message, Contact]] = {d.code.player_id or "": {} for d in asking}
     channels = sorted(frozenset().union(*(cap.channels for cap in desk.caps)))
     since = now - max(cap.per for cap in desk.caps)
-    for one in contacts.of_players(conn, sorted(found), channels, since):
-        rule = desk.versions.get(conn, one.campaign_id, one.campaign_version).campaign.journey[one.rule]
-        if one.id not in claimed and rule.cap:
+
+    @lru_cache
+    def counts(campaign_id: str, version: int, rule: int) -> bool:
+        return desk.versions.get(conn, campaign_id, version).campaign.journey[rule].cap
+
+    last: dict[_Message, Contacted] = {}
+    for one in contacts.of_players(conn, sorted({d.code.player_id or "" for d in asking}), channels, since):
+        if one.id not in claimed and counts(one.campaign_id, one.campaign_version, one.rule):
             message = (one.code_id, one.rule, one.event_key, one.channel)
-            contact = Contact(one.at, one.channel, open=one.state == "sending")
-            before = found[one.player_id].get(message)
-            found[one.player_id][message] = max(before or contact, contact, key=lambda c: c.at)
-    known = {message for messages in found.values() for message in messages}
-    return {player_id: list(messages.values()) for player_id, messages in found.items()}, known
+            if message not in last or one.at > last[message].at:
+                last[message] = one
+    found: dict[str, list[Contact]] = {d.code.player_id or "": [] for d in asking}
+    for one in last.values():
+        found[one.player_id].append(Contact(one.at, one.channel, open=one.state == "sending"))
+    return found, set(last)
 
 
 def _message(dossier: Dossier) -> _Message:

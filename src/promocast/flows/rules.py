@@ -54,6 +54,8 @@ def waited_for(campaign: Campaign, event: str) -> bool:
 
 def _zones(conn: Connection, fired: Sequence[Fired]) -> dict[int, tzinfo]:
     """{code: its player's time zone}, for rules that go by the player's clock."""
+    if not fired:
+        return {}
     nowhere = [one.code_id for one in fired if not one.recipient.get("timezone")]
     known = codes.by_ids(conn, nowhere) if nowhere else {}
     holders = players.by_ids(conn, sorted({code.player_id for code in known.values() if code.player_id}))

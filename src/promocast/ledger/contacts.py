@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, or_, select
 
@@ -11,8 +11,7 @@ from promocast.ledger.schema import codes, deliveries
 from promocast.model import PLAYER_CHANNELS, DeliveryState, Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Contacted:
+class Contacted(NamedTuple):
     """A delivery that has reached its player, or may have: it is under way, or nobody knows."""
 
     id: int
@@ -52,7 +51,7 @@ def of_players(conn: Connection, player_ids: Sequence[str], channels: Sequence[s
             at > since,
         )
     )
-    return [Contacted(**row._asdict()) for row in conn.execute(statement)]
+    return [Contacted._make(row) for row in conn.execute(statement).all()]
 
 
 def reached(conn: Connection, code_ids: Sequence[int]) -> list[tuple[int, int, str, str]]:
