@@ -241,6 +241,21 @@ def test_no_first_byte_is_written_when_the_night_has_begun_since_the_claim(
         assert row.due_at >= MORNING, "the second look finds the morning"
 
 
+def test_a_night_that_begins_while_the_claim_is_made_is_not_overlooked(
+    bench: Bench, loop: asyncio.AbstractEventLoop
+) -> None:
+    stage = night(bench, loop)
+    stage.issue("ann")
+    slow = Slow(bench, takes=0)
+    stage.outboxes["sms"] = slow  # type: ignore[assignment]
+    told = iter([EVENING])
+
+    stage.deliver("sms", clock=lambda: next(told, EVENING + 5))
+
+    assert slow.begun == []
+    assert stage.states("sms") == [("planned", "quiet_hours")]
+
+
 # At a time of day
 
 

@@ -80,7 +80,7 @@ def claim(
         resends=policy.resends,
         max_attempts=policy.max_attempts,
     )
-    dossiers = _dossiers(desk, conn, claimed)
+    dossiers = _dossiers(desk, conn, claimed, now)
     withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
     skipped = [outcomes.closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
@@ -123,7 +123,7 @@ def hold_players(desk: Desk, conn: Connection, channel: str, ids: Sequence[int])
         lock_players(conn, sorted({name for name in deliveries.holders(conn, ids).values() if name}))
 
 
-def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
+def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed], now: Instant) -> list[Dossier]:
     known = aftermath.holders(conn, claimed)
     holder_ids = sorted({code.player_id for code in known.values() if code.player_id})
     lock_players(conn, holder_ids, shared=True)
@@ -143,8 +143,8 @@ def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[
         excluded = desk.watch.exclusions is not None and desk.watch.exclusions.excludes(code.player_id or "")
         dossier = Dossier(delivery, code, version, holder, event, why, excluded, reached.get(delivery.id, frozenset()))
         if dossier.hours is not None:
-            begins = quiet.next_night(dossier.hours, dossier.zone, desk.clock())
-            dossier = replace(dossier, quiet_from=begins)
+            # By the moment of the claim: later ones may lie in the window that is to be seen.
+            dossier = replace(dossier, quiet_from=quiet.next_night(dossier.hours, dossier.zone, now))
         found.append(dossier)
     return found
 
