@@ -52,7 +52,7 @@ def _claims(ledger: Ledger, desk: Desk, batches: list[list[int]]) -> Any:
         for first in range(0, len(ids), BATCH):
             some = ids[first : first + BATCH]
             with ledger.begin() as conn:
-                claims.hold_players(desk, conn, "popup", some)
+                claims.hold_players(desk, conn, "popup", [], some)
                 found, _ = claims.claim(desk, conn, "popup", some, system_clock())
             assert len(found) == len(some)
 

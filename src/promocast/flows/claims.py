@@ -115,12 +115,14 @@ def _put_off(withheld: dict[int, Any], closings: list[Closing]) -> list[Closing]
     return closings
 
 
-def hold_players(desk: Desk, conn: Connection, channel: str, ids: Sequence[int]) -> None:
-    """Where a cap counts what a player is sent, hold the players of `ids` against other senders until the transaction
-    ends: of two messages to one player the second sees the first. Before anything else is held, in one order for all.
+def hold_players(desk: Desk, conn: Connection, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> None:
+    """Where a cap counts what players are sent, hold those of `ids` against other senders until the transaction ends:
+    of two messages to one player the second sees the first. Before anything else is held, and with the players of
+    `closings`, whose codes may be: all at once, in one order for everybody.
     """
     if ids and any(channel in cap.channels for cap in desk.caps):
-        lock_players(conn, sorted({name for name in deliveries.holders(conn, ids).values() if name}))
+        found = deliveries.holders(conn, [*(closing.delivery.id for closing in closings), *ids])
+        lock_players(conn, sorted({player_id for player_id in found.values() if player_id}))
 
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed], now: Instant) -> list[Dossier]:

@@ -113,7 +113,7 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
         try:
             claims.opt_out(desk, closings)
             with desk.ledger.begin() as conn:
-                claims.hold_players(desk, conn, channel, ids)
+                claims.hold_players(desk, conn, channel, closings, ids)
                 now = desk.clock()
                 planned = claims.record(desk, conn, closings, now)
                 dossiers, more = claims.claim(desk, conn, channel, ids, now)
