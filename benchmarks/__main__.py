@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver caps]`: a table, of which only the ratios mean much here."""
+"""`python -m benchmarks [codes issue deliver verify export caps]`: a table of ratios; absolute times say little."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import caps, codes, deliver, issue
+from benchmarks import caps, codes, deliver, export, issue, verify
 
-ALL = {"codes": codes.run, "issue": issue.run, "deliver": deliver.run, "caps": caps.run}
+ALL = {
+    "codes": codes.run,
+    "issue": issue.run,
+    "deliver": deliver.run,
+    "verify": verify.run,
+    "export": export.run,
+    "caps": caps.run,
+}
 
 
 def main() -> None:

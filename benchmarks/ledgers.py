@@ -44,7 +44,11 @@ def each() -> Iterator[list[Ledger]]:
 def _open(url: str) -> Ledger:
     ledger = Ledger(url)
     migrate.upgrade(ledger, os.urandom, system_clock())
-    with ledger.begin() as conn:
-        document = orjson.dumps(CAMPAIGN.model_dump(mode="json")).decode()
-        campaigns.apply(conn, CAMPAIGN.id, document, "0", system_clock())
+    apply(ledger, CAMPAIGN)
     return ledger
+
+
+def apply(ledger: Ledger, campaign: Campaign) -> None:
+    document = orjson.dumps(campaign.model_dump(mode="json")).decode()
+    with ledger.begin() as conn:
+        campaigns.apply(conn, campaign.id, document, "0", system_clock())

@@ -20,7 +20,9 @@ def register(runtime: Runtime, broker: WaitingBroker) -> None:
         job = args[0] if len(args) == 1 and not kwargs else {"args": list(args), "kwargs": kwargs}
 
         def accept() -> int | None:
-            return issue.accept_message(runtime.ledger, job, runtime.clock(), versions=runtime.versions)
+            return issue.accept_message(
+                runtime.ledger, job, runtime.clock(), versions=runtime.versions, limits=runtime.settings.brake
+            )
 
         try:
             part_id = runtime.once_ledger_answers(accept)

@@ -48,6 +48,16 @@ def parse_duration(text: str) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
 
+def duration(milliseconds: int) -> str:
+    """A duration as `parse_duration` reads it: "7d", "1h 30m"."""
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, milliseconds = divmod(milliseconds, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "0s"
+
+
 def rfc3339(instant: Instant) -> str:
     """`instant` as RFC 3339 in UTC; milliseconds only where there are any."""
     moment = datetime.fromtimestamp(instant / SECOND, UTC)

@@ -73,6 +73,11 @@ def units(amount: Decimal, currency: str) -> int:
     return int(amount.scaleb(digits(currency), WIDE))
 
 
+def from_units(count: int, currency: str) -> str:
+    """The amount that is so many of the currency's smallest unit, as a decimal string."""
+    return written(Decimal(count).scaleb(-digits(currency)), currency)
+
+
 def written(amount: Decimal, currency: str) -> str:
     """`amount` with the digits of its currency, as contract.md writes money: "50.00"."""
     return f"{amount:.{digits(currency)}f}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -65,6 +65,11 @@ body = '{ "code" : "{{event.code}}" }'
 PARTNER = CAMPAIGN.replace('id = "welcome"', 'id = "partner"\nallow_external_codes = true')
 
 
+async def _slowly(stream: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in stream:
+        yield chunk
+
+
 class InProcess(httpx.BaseTransport):
     """Requests go straight into the application, on an event loop that all of them share, as they do in a server."""
 
@@ -73,6 +78,9 @@ class InProcess(httpx.BaseTransport):
         self._portal = portal
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(request.stream, httpx.AsyncByteStream):  # a body that comes bit by bit
+            content = _slowly(request.stream)
+            request = httpx.Request(request.method, request.url, headers=request.headers, content=content)
         return self._portal.call(self._answer, request)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:

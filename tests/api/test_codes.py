@@ -327,6 +327,29 @@ def test_codes_are_listed_page_by_page_each_once(api: Api) -> None:
     assert sorted(code for page in pages for code in page) == sorted(issued.values())
 
 
+def test_a_last_page_that_is_full_says_that_it_is_the_last(api: Api) -> None:
+    client = api.client("read")
+    api.issue("p1", "p2", "p3", "p4")
+
+    first = client.get("/v1/codes", params={"limit": 2}).json()
+    last = client.get("/v1/codes", params={"limit": 2, "after": first["next"]}).json()
+
+    assert [item["player_id"] for page in (first, last) for item in page["items"]] == ["p1", "p2", "p3", "p4"]
+    assert last["next"] is None
+
+
+def test_the_codes_of_one_player_are_listed_page_by_page(api: Api) -> None:
+    client = api.client("read")
+    issued = [api.issue("p1", "p2", request_id=f"r-{i}")["p1"] for i in range(3)]
+
+    first = client.get("/v1/codes", params={"player_id": "p1", "campaign": "welcome", "limit": 2}).json()
+    query = {"player_id": "p1", "campaign": "welcome", "limit": 2, "after": first["next"]}
+    last = client.get("/v1/codes", params=query).json()
+
+    assert [item["code"] for item in first["items"]] + [item["code"] for item in last["items"]] == issued
+    assert last["next"] is None
+
+
 def test_codes_are_listed_by_player_campaign_and_request(api: Api) -> None:
     api.apply(CAMPAIGN.replace('"welcome"', '"second"'))
     client = api.client()

@@ -16,9 +16,10 @@ from anyio.from_thread import BlockingPortal
 from promocast.campaign.label_tags import fold
 from promocast.errors import InputError
 from promocast.flows.replay import replay
+from promocast.ledger import early
 from promocast.ledger import inbox as entries
 from promocast.ledger.inbox import Entry
-from promocast.model import MINUTE
+from promocast.model import HOUR, MINUTE
 from promocast.settings import HookSettings, Settings
 from tests.api.conftest import CAMPAIGN, Api
 from tests.conftest import StoppedClock
@@ -149,9 +150,11 @@ def test_another_players_code_is_recorded_and_not_asked_for_again(api: Api) -> N
     assert api.client().get(f"/v1/codes/{code}").json()["shown_at"] is None
 
 
-def test_a_code_that_is_not_recorded_is_kept(api: Api) -> None:
+def test_an_action_before_its_code_waits_for_it(api: Api) -> None:
     assert counts(post(api, "crm", SHOWN)) == (1, 0, 0)
-    assert [entry.kind for entry in api.inbox()] == ["client_action"]
+    assert api.inbox() == []
+    with api.ledger.read() as conn:
+        assert [one.eid for one in early.due(conn, api.clock() + HOUR, 10)] == [json.loads(SHOWN)["eid"]]
 
 
 def test_replay_reads_the_bytes_as_the_source_is_configured_now(api: Api) -> None:
@@ -168,6 +171,7 @@ def test_replay_reads_the_bytes_as_the_source_is_configured_now(api: Api) -> Non
             ring=runtime.bell.ring,
             grace=0,
             sources=sources,
+            by="support",
         )
 
     before = api.runtime.settings.hooks

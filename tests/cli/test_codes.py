@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+from promocast.flows.export import CODE_COLUMNS
 from tests.cli.conftest import CAMPAIGN, Done, Installation
 
 
@@ -51,8 +52,7 @@ def test_an_export_has_a_header_and_a_row_for_every_code(promocast: Installation
     done = promocast("codes", "export")
 
     assert done.status == 0
-    header = "code,campaign,player_id,request_id,status,issued_at,sent_at,shown_at,expires_at"
-    assert done.out.splitlines()[0] == header
+    assert done.out.splitlines()[0] == ",".join(CODE_COLUMNS)
     assert {row["player_id"]: row["code"] for row in rows(done)} == codes
 
 
@@ -60,7 +60,7 @@ def test_an_export_of_nothing_is_its_header(promocast: Installation) -> None:
     done = promocast("codes", "export")
 
     assert done.status == 0
-    assert done.out.splitlines() == ["code,campaign,player_id,request_id,status,issued_at,sent_at,shown_at,expires_at"]
+    assert done.out.splitlines() == [",".join(CODE_COLUMNS)]
 
 
 def test_an_export_goes_beyond_one_page(promocast: Installation) -> None:
@@ -69,6 +69,39 @@ def test_an_export_goes_beyond_one_page(promocast: Installation) -> None:
     exported = rows(promocast("codes", "export"))
 
     assert len({row["code"] for row in exported}) == len(exported) == 1_001
+
+
+def test_all_codes_of_a_player_are_shown_each_with_what_happened_last(promocast: Installation) -> None:
+    first = promocast.issue("p1", "p2")["p1"]
+    promocast("issue", "welcome", promocast.write("again.ndjson", {"player_id": "p1"}), "--request-id", "r-2")
+    promocast.work()
+    promocast("codes", "revoke", first, "--reason", "leaked")
+
+    shown = promocast("codes", "show", "--player", "p1")
+    told = promocast("codes", "show", "--player", "p1", "--json").json
+
+    assert shown.status == 0
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert len(lines) == 3, "a header, and the two codes of this player"
+    assert lines[1][:3] == [first, "welcome", "revoked"]
+    assert shown.out.splitlines()[1].rstrip().endswith("at the command line: leaked")
+    assert lines[2][2] == "issued"
+    assert [(code["player_id"], code["status"]) for code in told["items"]] == [("p1", "revoked"), ("p1", "issued")]
+    assert told["next"] is None
+    assert told["items"][0] == promocast("codes", "show", first, "--json").json
+
+
+def test_a_player_without_codes_has_none(promocast: Installation) -> None:
+    assert promocast("codes", "show", "--player", "p1").out == "the player has no codes\n"
+    assert promocast("codes", "show", "--player", "p1", "--json").json == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("arguments", [(), ("AB12CD", "--player", "p1")])
+def test_either_a_code_or_a_player_is_shown(promocast: Installation, arguments: tuple[str, ...]) -> None:
+    done = promocast("codes", "show", *arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert "give either a code, or --player" in " ".join(done.err.split())
 
 
 @pytest.mark.parametrize("player_id", ['=HYPERLINK("http://x","y")', "+1", "-1", "@SUM(1)"])

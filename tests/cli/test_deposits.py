@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import Installation
 
 
@@ -75,9 +77,38 @@ def test_a_refused_deposit_is_shown_with_its_reason_every_rule_and_what_was_shor
     assert shown.status == 0
     lines = [" ".join(line.split()) for line in shown.out.splitlines()]
     assert "verdict refused: below_minimum" in lines
+    assert "in words the amount is below the minimum" in lines
     assert "near miss 5.00 EUR short" in lines
     assert [line.split()[1] for line in lines if line.startswith("✗")] == ["below_minimum"]
     assert "already_redeemed" in [line.split()[1] for line in lines if line.startswith("✓")]
+
+
+def test_all_deposits_of_a_player_are_shown_each_with_its_verdict(promocast: Installation) -> None:
+    code = promocast.issue("p1", "p2")["p1"]
+    short = deposit("tx-2", "p1", promo_code=code, amount="15.00", occurred_at="2020-01-01T00:00:00Z")
+    told = [deposit("tx-1", "p1", promo_code=code), short, deposit("tx-3", "p2"), deposit("tx-4", "p1", amount="7.00")]
+    promocast("deposits", "send", promocast.write("deposits.ndjson", *told[1:]))
+    promocast.work()
+    promocast("deposits", "send", promocast.write("more.ndjson", told[0]))
+
+    shown = promocast("deposits", "show", "--player", "p1")
+    as_json = promocast("deposits", "show", "--player", "p1", "--json").json
+
+    assert shown.status == 0
+    by_id = {line.split()[0]: " ".join(line.split()) for line in shown.out.splitlines()[1:]}
+    assert by_id.keys() == {"tx-1", "tx-2", "tx-4"}
+    assert by_id["tx-1"].endswith("50.00 EUR approved not judged yet")
+    assert by_id["tx-2"].endswith(f"refused {code} the amount is below the minimum (5.00 EUR short)")
+    assert [deposit["deposit_id"] for deposit in as_json["items"]] == ["tx-1", "tx-2", "tx-4"]
+    assert as_json["items"][1] == promocast("deposits", "show", "tx-2", "--json").json
+
+
+@pytest.mark.parametrize("arguments", [(), ("tx-1", "--player", "p1")])
+def test_either_a_deposit_or_a_player_is_shown(promocast: Installation, arguments: tuple[str, ...]) -> None:
+    done = promocast("deposits", "show", *arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert "give either a deposit's id, or --player" in " ".join(done.err.split())
 
 
 def test_a_deposit_that_nobody_told_is_not_found(promocast: Installation) -> None:

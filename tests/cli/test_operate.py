@@ -527,3 +527,89 @@ def test_a_blocked_player_is_erased_only_by_a_further_word(promocast: Installati
     assert refused.status == 1
     assert "The player is blocked" in refused.err
     assert (erased.status, erased.out.startswith("erased from ")) == (0, True)
+
+
+# -- requests, campaigns that are held, and who did what
+
+
+def test_a_campaign_is_paused_and_goes_on(promocast: Installation) -> None:
+    promocast.issue("p1")
+
+    paused, again = promocast("campaign", "pause", "welcome"), promocast("campaign", "pause", "welcome")
+    listed = promocast("campaign", "list").out
+    resumed = promocast("campaign", "resume", "welcome")
+
+    assert [done.out for done in (paused, again, resumed)] == [
+        "welcome is paused\n",
+        "welcome was paused already\n",
+        "welcome goes on\n",
+    ]
+    assert "in force, paused" in listed
+    unknown = promocast("campaign", "pause", "winback")
+    assert (unknown.status, unknown.out) == (1, "")
+    assert "winback" in unknown.err
+
+
+def test_a_request_is_looked_at_and_cancelled(promocast: Installation) -> None:
+    promocast("campaign", "apply", promocast.write_campaign())
+    file = promocast.write("given.ndjson", {"player_id": "p1"}, {"player_id": "p2"})
+    promocast("issue", "welcome", file, "--request-id", "r-1")
+
+    cancelled = promocast("requests", "cancel", "r-1")
+    promocast.work()
+    told = promocast("requests", "show", "r-1", "--json")
+
+    assert (cancelled.status, cancelled.out.splitlines()[0]) == (0, "request r-1 of welcome: cancelled")
+    assert (told.json["accepted"], told.json["issued"], told.json["refused"]) == (2, 0, 2)
+    assert promocast("requests", "show", "r-2").status == 1
+    assert promocast("requests", "confirm", "r-1").status == 1
+
+
+def test_a_request_far_beyond_the_usual_is_held_and_confirmed(promocast: Installation) -> None:
+    promocast.configure("[brake]\ntimes = 2\nleast = 3\nhistory = 1\n")
+    promocast.issue("p0")
+    file = promocast.write("many.ndjson", *({"player_id": f"p{n}"} for n in range(1, 5)))
+
+    held = promocast("issue", "welcome", file, "--request-id", "large")
+    promocast.work()
+    assert "promocast requests confirm large" in held.err
+    assert promocast("requests", "show", "large", "--json").json["held"] is True
+    confirmed = promocast("requests", "confirm", "large")
+    promocast.work()
+
+    assert confirmed.out.startswith("request large of welcome: goes on")
+    assert promocast("requests", "show", "large", "--json").json["issued"] == 4
+
+
+def test_with_yes_a_request_is_confirmed_beforehand(promocast: Installation) -> None:
+    promocast.configure("[brake]\ntimes = 2\nleast = 3\nhistory = 1\n")
+    promocast.issue("p0")
+    file = promocast.write("many.ndjson", *({"player_id": f"p{n}"} for n in range(1, 5)))
+
+    promocast("issue", "welcome", file, "--request-id", "large", "--yes")
+    promocast.work()
+
+    assert promocast("requests", "show", "large", "--json").json["issued"] == 4
+
+
+def test_the_audit_says_who_did_what(promocast: Installation) -> None:
+    codes = promocast.issue("p1")
+    promocast("campaign", "pause", "welcome")
+    promocast("codes", "revoke", codes["p1"], "--reason", "mistaken")
+    promocast("channel", "pause", "popup")
+    promocast("keys", "create", "--scopes", "read")
+    promocast("players", "erase", "p1", "--reason", "request 17")
+
+    done, table = promocast("audit", "--json"), promocast("audit", "--since", "1h")
+
+    told = [(entry["type"], entry["by"].endswith("at the command line")) for entry in done.json]
+    assert told == [
+        ("campaign.applied", True),
+        ("campaign.paused", True),
+        ("code.revoked", True),
+        ("channel.paused", True),
+        ("key.created", True),
+        ("player.erased", True),
+    ]
+    assert "reason mistaken" in table.out
+    assert promocast("audit", "--since", "yesterday").status == 2

@@ -55,6 +55,10 @@ class Queue:
         if self._process is not None:
             self.stop()
 
+    def messages(self, queue_name: str) -> int:
+        """How many messages of a queue wait, or are held by workers, dead ones included."""
+        return int(self.client.hlen(f"{NAMESPACE}:{queue_name}.msgs"))
+
     def booked(self) -> dict[str, int]:
         """{worker and queue: how many messages it holds, fetched and not acknowledged}"""
         keys = self.client.keys(f"{NAMESPACE}:__acks__.*")
@@ -74,8 +78,16 @@ def queue(folder: Path) -> Iterator[Queue]:
 
 def enqueue(url: str, jobs: Sequence[Mapping[str, Any]]) -> None:
     """Issue jobs, as any Dramatiq producer sends them."""
+    _send(url, "issue", "issue_codes", [{"version": 1, **one} for one in jobs])
+
+
+def enqueue_deposits(url: str, lists: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """Lists of deposits, as any Dramatiq producer sends them."""
+    _send(url, "verify", "verify_deposits", lists)
+
+
+def _send(url: str, queue_name: str, actor: str, bodies: Sequence[Any]) -> None:
     broker = RedisBroker(url=url)  # type: ignore[no-untyped-call]
-    for one in jobs:
-        args = ({"version": 1, **one},)
-        broker.enqueue(dramatiq.Message(queue_name="issue", actor_name="issue_codes", args=args, kwargs={}, options={}))
+    for body in bodies:
+        broker.enqueue(dramatiq.Message(queue_name=queue_name, actor_name=actor, args=(body,), kwargs={}, options={}))
     broker.close()

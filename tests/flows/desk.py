@@ -18,6 +18,7 @@ from promocast.flows.desk import Desk
 from promocast.flows.outcomes import Policy
 from promocast.flows.watch import Watch
 from promocast.ledger import deliveries, migrate, schema
+from promocast.ledger.codes import Code
 from promocast.model import CHANNELS, MINUTE, SECOND, Channel, Clock, Instant
 from promocast.returns import Returns
 from tests.flows.conftest import Bench
@@ -75,9 +76,9 @@ def returns_of(bench: Bench) -> Returns:
 class Watchful(Watch):
     """A watch that looks whenever it is asked: what the thread of a real one does in time, whatever the clock says."""
 
-    def check(self, player_id: str, channel: str, now: Instant) -> None:
+    def check(self, code: Code, channel: str, now: Instant) -> None:
         self.look()
-        super().check(player_id, channel, self._looked_at)
+        super().check(code, channel, self._looked_at)
 
 
 class Unlimited:

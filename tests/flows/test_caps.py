@@ -15,7 +15,6 @@ from promocast.campaign.caps import LOOK_AGAIN, Cap
 from promocast.flows import claims
 from promocast.flows.deliver import deliver
 from promocast.ledger import Ledger, contacts, deliveries
-from promocast.ledger import engine as ledger_engine
 from promocast.model import CHANNELS, DAY, HOUR, MINUTE, PLAYER_CHANNELS, Failed, Rejected
 from tests.conftest import NOW
 from tests.flows.conftest import Bench
@@ -254,22 +253,22 @@ def test_of_many_who_send_to_one_player_at_once_only_so_many_do(
     assert {name: sent.count(name) for name in names} == dict.fromkeys(names, most)
 
 
-def test_without_a_cap_players_are_not_held_against_other_senders(
-    bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("channels", "exclusive"), [({"email"}, False), ({"email", "sms"}, True)])
+def test_players_are_held_against_other_senders_only_where_a_cap_counts(
+    bench: Bench,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    channels: set[str],
+    exclusive: bool,
 ) -> None:
-    locked: list[bool] = []
-
-    def lock(*args: object, shared: bool = False) -> None:
-        locked.append(shared)
-        ledger_engine.lock_players(*args, shared=shared)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(claims, "lock_players", lock)
-    stage = capped(bench, loop, Cap(frozenset({"email"}), 1, DAY), campaigns={"one": [SMS]})
+    held: list[str] = []
+    monkeypatch.setattr(claims, "lock_players", lambda conn, player_ids: held.extend(player_ids))
+    stage = capped(bench, loop, Cap(frozenset(channels), 1, DAY), campaigns={"one": [SMS]})
     stage.issue("ann", campaign="one")
 
     stage.deliver("sms")
 
-    assert set(locked) == {True}
+    assert set(held) == ({"ann"} if exclusive else set())
 
 
 # What it costs

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from promocast import jobs
 from promocast.flows import show, tell
@@ -18,7 +20,7 @@ from promocast.flows.deliver import deliver
 from promocast.flows.fallback import fire_failed
 from promocast.ledger import audit, budgets, deliveries, deposits, events
 from promocast.ledger.deliveries import Closing, NewDelivery
-from promocast.model import HOUR, MINUTE, Failed, Message, Outcome, Sent
+from promocast.model import HOUR, MINUTE, Failed, Message, Outcome, Rejected, Sent
 from tests.flows.conftest import CAMPAIGN, Bench
 from tests.flows.desk import POLICY, delivery, planned
 from tests.flows.test_deliver import loop, popup_desk, stopping_desk
@@ -188,3 +190,39 @@ def test_what_may_have_arrived_stays_unknown_however_later_attempts_end(
 
     assert delivery(bench, popup).state == "unknown"
     assert delivery(bench, popup).due_at is None
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)  # SQLite has one writer
+def test_a_sender_whose_message_fails_and_a_judge_do_not_wait_for_each_other(
+    bench: Bench, loop: asyncio.AbstractEventLoop
+) -> None:
+    """The sender falls back, which holds the failed message's code, and claims for another player: if it held that
+    player only then, a judge could hold the player already and wait for the code."""
+    issued = bench.issue("p1", "p2")
+    told = [quoting(code.code, f"tx-{code.player_id}", code.player_id or "") for code in issued]
+    ids = tell.record(bench.ledger, told, bench.clock())
+    falls_back, judged = threading.Event(), threading.Event()
+    broken: list[str] = []
+
+    def after(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM codes" in statement and "FOR UPDATE" in statement and not falls_back.is_set():
+            falls_back.set()
+            judged.wait(1)  # it cannot come to its end meanwhile; as far as it comes is enough
+
+    def judge() -> None:
+        falls_back.wait(10)
+        bench.judge(*ids)
+        judged.set()
+
+    desk, _ = popup_desk(bench, loop, lambda _: Rejected("410", address_dead=True), slots=1)
+    event.listen(bench.ledger.engine, "after_cursor_execute", after)
+    event.listen(bench.ledger.engine, "handle_error", lambda context: broken.append(str(context.original_exception)))
+    with ThreadPoolExecutor(1) as pool:
+        judging = pool.submit(judge)
+        deliver(desk, "popup", planned(bench, "popup"))
+        judging.result(20)
+
+    assert broken == []
+    assert [delivery(bench, one).state for one in planned(bench, "popup")] == ["rejected", "rejected"]
+    with bench.ledger.read() as conn:
+        assert [deposit.result for deposit in deposits.of_player(conn, "p1")] == ["accepted"]

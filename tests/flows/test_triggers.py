@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
 
-from promocast.ledger import events
+from promocast.campaign.rule import Unless
+from promocast.flows import fallback
+from promocast.ledger import events, words
 from promocast.model import DAY, HOUR, MINUTE, Rejected, Sent
 from tests.flows.conftest import Bench
 from tests.flows.desk import delivery, planned, running_loop
@@ -272,7 +274,7 @@ def test_a_rule_for_any_channel_hears_of_each_but_of_no_call(bench: Bench, loop:
 
     assert len(stage.sent("push")) == 3
     bodies = [orjson.loads(message.content["body"])["data"] for message in stage.sent("call")]
-    assert [(body["channel"], body["rule"]) for body in bodies] == [("popup", 0), ("push", 0)]
+    assert [body["channel"] for body in bodies] == ["popup", "push"]
 
 
 def test_rules_that_set_each_other_off_come_to_an_end(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
@@ -360,3 +362,10 @@ def test_the_feed_tells_of_each_message_sent_once(bench: Bench, loop: asyncio.Ab
     with bench.ledger.read() as conn:
         found, _ = events.feed(conn, events.START, 100)
     assert [e["data"]["channel"] for e in found if e["type"] == "delivery.sent"] == ["popup", "call"]
+
+
+@pytest.mark.parametrize(
+    "reason", [*(f"unless {condition}" for condition in get_args(Unless)), fallback.QUIET, fallback.CAPPED]
+)
+def test_why_a_message_waits_or_was_not_sent_can_be_read_out(reason: str) -> None:
+    assert words.of_reason(reason) != reason

@@ -38,7 +38,7 @@ def followed(ledger: Ledger, limit: int) -> list[dict[str, Any]]:
 def test_an_event_is_shown_with_its_code_and_data(ledger: Ledger) -> None:
     with ledger.begin() as conn:
         [code_id] = plant_codes(conn, "p1")
-        events.append(conn, Event("code.redeemed", NOW, "welcome", code_id, {"amount": "20.00"}))
+        number = events.append(conn, Event("code.redeemed", NOW, "welcome", code_id, {"amount": "20.00"}))
 
     [event], cursor = feed(ledger)
 
@@ -49,7 +49,7 @@ def test_an_event_is_shown_with_its_code_and_data(ledger: Ledger) -> None:
         "campaign": "welcome",
         "code": "CODE-P1",
         "player_id": "p1",
-        "data": {"amount": "20.00"},
+        "data": {"amount": "20.00", "sequence": number},
     }
 
 
@@ -171,3 +171,13 @@ def test_the_events_of_a_code_are_told_oldest_first(ledger: Ledger) -> None:
 
     assert told == [("code.shown", NOW, {}), ("code.redeemed", NOW + 1, {"amount": "20.00"})]
     assert data == {event_id: told[1]}
+
+
+def test_events_recorded_together_are_numbered_in_their_order(ledger: Ledger) -> None:
+    with ledger.begin() as conn:
+        ids = events.append_all(conn, [Event("client_action", NOW, data={"name": str(i)}) for i in range(300)])
+        assert events.append_all(conn, []) == []
+        stored = events.data_of(conn, ids)
+
+    assert ids == sorted(set(ids))
+    assert [stored[i][2]["name"] for i in ids] == [str(i) for i in range(300)]

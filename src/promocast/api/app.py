@@ -12,7 +12,20 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promocast import metrics
-from promocast.api import callbacks, codes, deposits, events, health, hooks, issue, players, problems, unsubscribe
+from promocast.api import (
+    callbacks,
+    campaigns,
+    codes,
+    deposits,
+    events,
+    health,
+    hooks,
+    issue,
+    players,
+    problems,
+    unsubscribe,
+    uploads,
+)  # fmt: skip
 from promocast.runtime import Runtime
 
 
@@ -83,6 +96,9 @@ def create(runtime: Runtime) -> FastAPI:
     app.add_middleware(Measured)  # innermost: the route is written into the scope that it sees
     app.add_middleware(JsonWhateverItIsCalled)
     problems.install(app)
-    for resource in (issue, codes, events, deposits, players, callbacks, hooks, unsubscribe, health):
+    resources = (
+        uploads, issue, campaigns, codes, events, deposits, players, callbacks, hooks, unsubscribe, health,
+    )  # fmt: skip
+    for resource in resources:
         app.include_router(resource.router)
     return app

@@ -119,10 +119,11 @@ def list_codes(
     """Codes that fit every filter, page by page: go on with `after` = `next` until it is null."""
     with runtime.ledger.read() as conn:
         found = codes.page(
-            conn, player_id=player_id, campaign_id=campaign, request_ref=request_id, after=after, limit=limit
+            conn, player_id=player_id, campaign_id=campaign, request_ref=request_id, after=after, limit=limit + 1
         )
+        more, found = len(found) > limit, found[:limit]
         items = story.summaries(conn, found, runtime.clock())
-    return {"items": items, "next": found[-1].id if len(found) == limit else None}
+    return {"items": items, "next": found[-1].id if more else None}
 
 
 def _find(runtime: Runtime, spelling: str) -> dict[str, Any]:

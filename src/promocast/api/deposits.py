@@ -67,8 +67,9 @@ def list_deposits(
 ) -> dict[str, Any]:
     """A player's deposits, page by page."""
     with runtime.ledger.read() as conn:
-        found = deposits.of_player(conn, player_id, after, limit)
+        found = deposits.of_player(conn, player_id, after, limit + 1)
+    more, found = len(found) > limit, found[:limit]
     return {
         "items": [tell.describe(deposit, runtime.settings.verification) for deposit in found],
-        "next": found[-1].deposit_id if len(found) == limit else None,
+        "next": found[-1].deposit_id if more else None,
     }

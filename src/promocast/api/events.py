@@ -37,7 +37,12 @@ def list_events(
     after: str = events.START,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """Every event in order. Keep `next` and give it as `after`: nothing is passed over, whoever is writing."""
+    """Every event in order. Keep `next` and give it as `after`: nothing is passed over, whoever is writing.
+
+    Each event of a code has `data.sequence`: the number that the call for this event carries as well. For one code it
+    grows from commit to commit, beginning with 0 for `code.issued`; only `delivery.sent`, which senders record for many
+    codes at once, may be a moment late for its number. Put events and calls in its order, and take the same number of
+    the same code twice for the same event."""
     try:
         with runtime.ledger.read() as conn:
             items, cursor = events.feed(conn, after or events.START, limit)

@@ -5,6 +5,7 @@ A document in force carries its template files inline, so a version is whole in 
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -152,15 +153,24 @@ def from_toml(source: str, name: str, read_template: Callable[[PurePosixPath], s
     return campaign
 
 
-def from_json(values: Mapping[str, Any], name: str) -> Campaign:
-    """The campaign of a stored or posted document, its templates inline already.
+def from_json(
+    values: Mapping[str, Any], name: str, read_template: Callable[[PurePosixPath], str] | None = None
+) -> Campaign:
+    """The campaign of a stored or posted document.
+
+    Args:
+        read_template: gives the text of a template file, or raises OSError; None where they are inline already.
 
     Raises:
         CampaignError: with every fault, each with its JSON pointer.
     """
     faults: list[Fault] = []
+    if read_template is not None:
+        whole = copy.deepcopy(dict(values))
+        _inline_templates(whole, read_template, faults)
+        values = whole
     campaign = _validated(values, faults)
-    if campaign is None:
+    if campaign is None or faults:
         raise CampaignError(name, faults)
     return campaign
 

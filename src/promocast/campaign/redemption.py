@@ -93,12 +93,12 @@ def _matches_by_player(code: Candidate, deposit: Deposit) -> bool:
 
 
 def _judge_code(deposit: Deposit, code: Candidate, *, excluded: bool) -> Verdict:
-    trace = tuple(_checks(deposit, code, excluded=excluded))
+    reward = _reward(deposit, code)
+    trace = tuple(_checks(deposit, code, reward, excluded=excluded))
     failed = [check for check in trace if not check.passed]
     anothers = any(check.rule == "other_player" for check in failed)
     known = {} if anothers else {"code_id": code.code_id, "code": code.code, "campaign": code.campaign.id}
     if not failed:
-        reward = _reward(deposit, code)
         return Verdict("accepted", **known, reward=reward.as_json() if reward else None, trace=trace)  # type: ignore[arg-type]
     reason = failed[0]
     if anothers:
@@ -114,7 +114,7 @@ def _judge_code(deposit: Deposit, code: Candidate, *, excluded: bool) -> Verdict
     )
 
 
-def _checks(deposit: Deposit, code: Candidate, *, excluded: bool) -> Iterator[Check]:
+def _checks(deposit: Deposit, code: Candidate, reward: Promise | None, *, excluded: bool) -> Iterator[Check]:
     campaign = code.campaign
     starts = campaign.starts_at
     if deposit.occurred_at_doubted:
@@ -141,7 +141,7 @@ def _checks(deposit: Deposit, code: Candidate, *, excluded: bool) -> Iterator[Ch
         used = code.player_redemptions
         yield Check("limit_reached", used < code.per_player, f"{used} of {code.per_player} by this player")
     yield from _deposit_checks(deposit, code)
-    yield from _budget_checks(deposit, code)
+    yield from _budget_checks(deposit, code, reward)
 
 
 def _deposit_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:
@@ -179,13 +179,13 @@ def _is_anothers(code: Candidate, deposit: Deposit) -> bool:
     return code.player_id is not None and code.player_id != deposit.player_id and code.campaign.code.holder_only
 
 
-def _budget_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:
+def _budget_checks(deposit: Deposit, code: Candidate, reward: Promise | None) -> Iterator[Check]:
     left = code.left
     if left is None:
         return
     if left.redemptions is not None:
         yield Check(BUDGET, left.redemptions > 0, f"{left.redemptions} redemptions left")
-    reward, units = _reward(deposit, code), (left.units or {}).get(deposit.currency or "")
+    units = (left.units or {}).get(deposit.currency or "")
     if reward is not None and units is not None:
         given = reward.as_json()
         yield Check(BUDGET, reward.units <= units, f"{given.get('amount')} {deposit.currency}, of what is left")

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from promocast.cli import campaign, codes, context, deposits, halting, issue, ledger, operate, players, run, status
+from promocast.cli import (
+    audit,
+    campaign,
+    codes,
+    context,
+    deposits,
+    halting,
+    issue,
+    ledger,
+    operate,
+    players,
+    requests,
+    run,
+    status,
+)
 from promocast.cli.demo import demo
 
 app = typer.Typer(
@@ -37,9 +51,11 @@ app.command()(run.sweeper)
 app.command()(issue.issue)
 app.command()(status.status)
 app.command()(operate.doctor)
+app.command()(audit.audit)
 app.command("stop-all")(halting.stop_all)
 app.command("resume-all")(halting.resume_all)
 app.add_typer(halting.app, name="channel")
+app.add_typer(requests.app, name="requests")
 app.add_typer(deposits.app, name="deposits")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(codes.app, name="codes")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import orjson
 import typer
 from rich.table import Table
 
 from promocast.campaign import label_tags
+from promocast.campaign.diff import Change, changes
 from promocast.cli import campaign_files, context
 from promocast.cli.campaign_files import Checked
 from promocast.errors import CampaignError, InputError
+from promocast.flows import apply as flow
+from promocast.flows import control
 from promocast.ledger import campaigns
-from promocast.model import rfc3339
+from promocast.model import duration, rfc3339
 
 app = typer.Typer(help="Check campaign files, put them in force, list them.", no_args_is_help=True)
 
+Id = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The id of a campaign in force.")]
 File = Annotated[Path, typer.Argument(help="A campaign's TOML file.")]
+
+
+# What the ledger keeps as milliseconds.
+_DURATIONS: Final = frozenset({"valid_for", "after", "min_ttl", "spread"})
+_MOMENTS: Final = frozenset({"starts_at", "ends_at"})
 
 
 @app.command()
@@ -33,15 +44,58 @@ def check(file: File) -> None:
 
 
 @app.command()
-def apply(file: File) -> None:
-    """Put a campaign in force. Codes that were issued keep the version that they were issued with."""
+def apply(
+    file: File, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would change.")] = False
+) -> None:
+    """Put a campaign in force, and say what that changes. Codes that were issued keep the version that they were issued
+    with."""
     settings = context.settings()
     checked = campaign_files.read(file, settings)
-    _print_findings(checked, level="warning")
+    _print_findings(checked, level=None if dry_run else "warning")
     with context.open_ledger(settings) as ledger:
-        version, is_new = campaign_files.apply(ledger, checked, context.clock())
-    told = "is in force" if is_new else "was in force already"
-    context.out.print(f"campaign {checked.campaign.id} version {version} {told}")
+        if dry_run:
+            with ledger.read() as conn:
+                before = flow.in_force(conn, checked.campaign.id)
+            _print_changes(changes(before or {}, orjson.loads(flow.stored(checked.campaign))) if before else [])
+            context.out.print("nothing was applied")
+            return
+        applied = campaign_files.apply(ledger, checked, context.clock(), by=context.who())
+    _print_changes(applied.changed)
+    told = "is in force" if applied.is_new else "was in force already"
+    context.out.print(f"campaign {checked.campaign.id} version {applied.version} {told}")
+
+
+def _print_changes(changed: list[Change]) -> None:
+    for change in changed:
+        told = change.as_json()
+        key = change.pointer.rpartition("/")[2]
+        before, after = (_said(key, told[side]) if side in told else "-" for side in ("before", "after"))
+        context.out.print(f"  {change.pointer}: {before} -> {after}")
+
+
+def _said(key: str, value: object) -> str:
+    """As it would stand in the file."""
+    if isinstance(value, int) and key in _DURATIONS:
+        return f'"{duration(value)}"'
+    if isinstance(value, int) and key in _MOMENTS:
+        return rfc3339(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+@app.command()
+def pause(campaign: Id) -> None:
+    """Issue nothing more of a campaign, and send players nothing more. Deposits are judged all the same."""
+    with context.open_ledger(context.settings()) as ledger:
+        done = control.pause(ledger, campaign, context.clock(), by=context.who())
+    context.out.print(f"{campaign} is paused" if done else f"{campaign} was paused already")
+
+
+@app.command()
+def resume(campaign: Id) -> None:
+    """Let a campaign go on that was paused."""
+    with context.open_ledger(context.settings()) as ledger:
+        done = control.resume(ledger, campaign, context.clock(), by=context.who())
+    context.out.print(f"{campaign} goes on" if done else f"{campaign} was not paused")
 
 
 @app.command("list")
@@ -59,6 +113,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON lis
             "applied_at": applied,
             "file": None,
             "state": "in force",
+            "paused": campaign.paused_at is not None,
         }
     for path in campaign_files.files(settings):
         try:
@@ -83,7 +138,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON lis
         return
     table = Table("campaign", "version", "applied", "file", "state", box=None)
     for row in found.values():
-        table.add_row(*(str(row[name] or "-") for name in ("id", "version", "applied_at", "file", "state")))
+        state = f"{row['state']}, paused" if row.get("paused") else str(row["state"])
+        table.add_row(*(str(row[name] or "-") for name in ("id", "version", "applied_at", "file")), state)
     context.out.print(table)
 
 

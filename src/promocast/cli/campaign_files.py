@@ -12,6 +12,8 @@ from promocast.campaign.check import Finding
 from promocast.campaign.document import Campaign
 from promocast.campaign.lines import lines_of
 from promocast.errors import CampaignError, Fault, InputError
+from promocast.flows import apply as flow
+from promocast.flows.apply import Applied, stored
 from promocast.jobs import digest_of
 from promocast.ledger import Ledger, campaigns
 from promocast.model import Instant
@@ -28,13 +30,8 @@ class Checked:
     findings: list[tuple[Finding, int | None]]
 
     @property
-    def document(self) -> str:
-        """The document as the ledger keeps it: JSON, template files inline."""
-        return orjson.dumps(self.campaign.model_dump(mode="json")).decode()
-
-    @property
     def digest(self) -> str:
-        return digest_of(orjson.loads(self.document))
+        return digest_of(orjson.loads(stored(self.campaign)))
 
 
 def read(path: Path, settings: Settings) -> Checked:
@@ -59,8 +56,8 @@ def read(path: Path, settings: Settings) -> Checked:
     return Checked(path, campaign, [(finding, document.line_of(finding.pointer, lines)) for finding in found])
 
 
-def apply(ledger: Ledger, checked: Checked, now: Instant) -> tuple[int, bool]:
-    """Put it in force; (version, whether that is new).
+def apply(ledger: Ledger, checked: Checked, now: Instant, *, by: str) -> Applied:
+    """Put it in force.
 
     Raises:
         CampaignError: the check found errors; the version in force stays.
@@ -68,8 +65,7 @@ def apply(ledger: Ledger, checked: Checked, now: Instant) -> tuple[int, bool]:
     errors = [(finding, line) for finding, line in checked.findings if finding.level == "error"]
     if errors:
         raise CampaignError(str(checked.path), [Fault(f.pointer, f.reason, line) for f, line in errors])
-    with ledger.begin() as conn:
-        return campaigns.apply(conn, checked.campaign.id, checked.document, checked.digest, now)
+    return flow.apply(ledger, checked.campaign, [finding for finding, _ in checked.findings], now, by=by)
 
 
 def files(settings: Settings) -> list[Path]:
@@ -77,7 +73,7 @@ def files(settings: Settings) -> list[Path]:
     return sorted(folder.glob("*.toml")) if folder and folder.is_dir() else []
 
 
-def apply_new(ledger: Ledger, settings: Settings, now: Instant) -> list[str]:
+def apply_new(ledger: Ledger, settings: Settings, now: Instant, *, by: str) -> list[str]:
     """Apply the files of campaigns that the ledger has never seen; "id version" of each. Known ones are left alone:
     what is in force changes by `campaign apply` only."""
     applied = []
@@ -86,6 +82,6 @@ def apply_new(ledger: Ledger, settings: Settings, now: Instant) -> list[str]:
         with ledger.read() as conn:
             known = campaigns.in_force(conn, checked.campaign.id)
         if known is None:
-            version, _ = apply(ledger, checked, now)
+            version = apply(ledger, checked, now, by=by).version
             applied.append(f"{checked.campaign.id} {version}")
     return applied

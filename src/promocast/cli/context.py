@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
 import json
 import os
@@ -35,9 +34,6 @@ config_path: Path | None = None
 # No markup: what is printed may hold brackets of its own, as [endpoints.crm] does.
 out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def settings() -> Settings:
@@ -93,18 +89,6 @@ def who() -> str:
 
 def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None) + "\n")
-
-
-def write_csv(rows: Iterator[dict[str, Any]], columns: list[str]) -> None:
-    """Rows as CSV on standard output; cells that a spreadsheet would run are made inert with an apostrophe."""
-    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: inert(row.get(name)) for name in columns})
-
-
-def inert(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 clock = system_clock

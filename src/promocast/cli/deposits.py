@@ -1,21 +1,30 @@
-"""`promocast deposits`: telling deposits by hand, and asking what became of one."""
+"""`promocast deposits`: telling deposits by hand, asking what became of them, and all of them for finance."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from rich.table import Table
 
 from promocast import jobs
-from promocast.cli import context
+from promocast.campaign.reasons import in_words
+from promocast.campaign.verdict import Result
+from promocast.cli import context, exporting
 from promocast.errors import InputError, NotFound
+from promocast.flows import export as exports
 from promocast.flows import tell, verify
+from promocast.flows.export import WantedDeposits
 from promocast.flows.versions import Versions
-from promocast.ledger import deposits
+from promocast.ledger import Ledger, deposits
+from promocast.ledger.deposits import Recorded
 
-app = typer.Typer(help="Tell deposits, and see their verdicts.", no_args_is_help=True)
+app = typer.Typer(help="Tell deposits, see their verdicts, and export them.", no_args_is_help=True)
+
+PAGE: Final = 100
 
 
 @app.command()
@@ -77,25 +86,62 @@ def reverify(deposit_id: str, reason: Annotated[str, typer.Option(help="Why; it 
 
 @app.command()
 def show(
-    deposit_id: str, as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object.")] = False
+    deposit_id: Annotated[str | None, typer.Argument()] = None,
+    player: Annotated[str | None, typer.Option(help="All deposits of this player, in place of one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """A deposit with its verdict, and why."""
+    """A deposit with its verdict, and why; or all deposits of a player, each with its verdict in a line."""
+    if (deposit_id is None) == (player is None):
+        raise typer.BadParameter("give either a deposit's id, or --player and the player's id")
     settings = context.settings()
-    with context.open_ledger(settings) as ledger, ledger.read() as conn:
-        found = deposits.get(conn, deposit_id)
-    if found is None:
-        raise NotFound("unknown_deposit", f"No deposit {deposit_id!r} was told.")
-    told = tell.describe(found, settings.verification)
+    with context.open_ledger(settings) as ledger:
+        if player is not None:
+            told = [tell.describe(known, settings.verification) for known in _of_player(ledger, player)]
+        else:
+            with ledger.read() as conn:
+                found = deposits.get(conn, deposit_id or "")
+            if found is None:
+                raise NotFound("unknown_deposit", f"No deposit {deposit_id!r} was told.")
+            told = [tell.describe(found, settings.verification)]
     if as_json:
-        context.print_json(told)
-        return
+        context.print_json({"items": told, "next": None} if player is not None else told[0])
+    elif player is not None:
+        _print_table(told)
+    else:
+        _print_one(told[0])
+
+
+def _of_player(ledger: Ledger, player_id: str) -> Iterator[Recorded]:
+    after = ""
+    while True:
+        with ledger.read() as conn:
+            found = deposits.of_player(conn, player_id, after, PAGE)
+        yield from found
+        if len(found) < PAGE:
+            return
+        after = found[-1].deposit_id
+
+
+def _print_table(told: list[dict[str, Any]]) -> None:
+    table = Table("deposit", "occurred", "amount", "status", "verdict", "code", "", box=None)
+    for deposit in sorted(told, key=lambda deposit: deposit["occurred_at"]):
+        verdict = deposit["verdict"] or {"result": "not judged yet"}
+        why = in_words(verdict["reason"], verdict["near_miss"]) if verdict.get("reason") else ""
+        amount = f"{deposit['amount'] or '?'} {deposit['currency'] or ''}"
+        about = (deposit["deposit_id"], deposit["occurred_at"], amount, deposit["status"])
+        table.add_row(*about, verdict["result"], verdict.get("code") or "", why)
+    context.out.print(table if told else "no deposit of the player was told")
+
+
+def _print_one(told: dict[str, Any]) -> None:
     verdict = told.pop("verdict") or {"result": "not judged yet"}
     for name, value in told.items():
         if value is not None:
             context.out.print(f"{name:16} {value}")
-    context.out.print(
-        f"{'verdict':16} {verdict['result']}" + (f": {verdict['reason']}" if verdict.get("reason") else "")
-    )
+    reason = verdict.get("reason")
+    context.out.print(f"{'verdict':16} {verdict['result']}" + (f": {reason}" if reason else ""))
+    if reason:
+        context.out.print(f"{'in words':16} {in_words(reason)}")
     for name in ("detail", "code", "campaign"):
         if verdict.get(name):
             context.out.print(f"{name:16} {verdict[name]}")
@@ -104,3 +150,27 @@ def show(
     for check in verdict.get("trace", ()):
         mark = "✓" if check["passed"] else "✗"
         context.out.print(f"  {mark} {check['rule']:22} {check['detail']}")
+
+
+@app.command()
+def export(
+    campaign: Annotated[str | None, typer.Option(help="Only those whose verdict names this campaign.")] = None,
+    player: Annotated[str | None, typer.Option(help="Only this player's.")] = None,
+    result: Annotated[Result | None, typer.Option(help="Only those with this verdict.")] = None,
+    since: Annotated[
+        int | None, typer.Option(parser=exporting.moment, metavar="TIME", help="Made then or later, by occurred_at.")
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option(parser=exporting.moment, metavar="TIME", help="Made before, by occurred_at.")
+    ] = None,
+    form: exporting.Format = "csv",
+    output: exporting.Output = None,
+) -> None:
+    """Deposits with their verdicts, a row each. In CSV no cell is a formula."""
+    settings = context.settings()
+    wanted = WantedDeposits(player, campaign, result, since, until)
+    with context.open_ledger(settings) as ledger:
+        rows = exports.of_deposits(ledger, wanted, context.clock(), settings.verification)
+        count = exporting.export(rows, exports.DEPOSIT_COLUMNS, form, output)
+    if output is not None:
+        context.err.print(f"{count} deposits written to {output}")

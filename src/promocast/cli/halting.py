@@ -9,7 +9,8 @@ import typer
 
 from promocast.cli import context
 from promocast.flows import circuits
-from promocast.ledger import channels
+from promocast.ledger import channels, events
+from promocast.ledger.events import Event
 from promocast.model import CHANNELS
 
 app = typer.Typer(help="Pause a channel or an endpoint, and let it go on.", no_args_is_help=True)
@@ -49,10 +50,18 @@ def _known(channel: str) -> str:
 def _pause(name: str, words: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         done = channels.pause(conn, name, context.clock())
+        if done:
+            events.append(conn, Event("channel.paused", context.clock(), data=_told(name), by=context.who()))
     context.out.print(f"{words} is paused" if done else f"{words} was paused already")
+
+
+def _told(name: str) -> dict[str, str]:
+    return {"channel": "all" if name == channels.EVERY else name, "by": context.who()}
 
 
 def _resume(name: str, words: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         done = circuits.resume(conn, name, context.clock())
+        if done:
+            events.append(conn, Event("channel.resumed", context.clock(), data=_told(name), by=context.who()))
     context.out.print(f"{words} goes on" if done else f"{words} was neither paused nor disabled")

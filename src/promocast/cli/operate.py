@@ -12,7 +12,8 @@ from promocast.cli.diagnosis import diagnose
 from promocast.errors import InputError, NotFound, PromocastError
 from promocast.flows.replay import replay as replay_entry
 from promocast.flows.versions import Versions
-from promocast.ledger import Ledger, inbox, keys
+from promocast.ledger import Ledger, events, inbox, keys
+from promocast.ledger.events import Event
 from promocast.loading import source
 from promocast.model import DAY, parse_duration, rfc3339
 
@@ -76,6 +77,7 @@ def inbox_replay(entry_ids: list[int]) -> None:
                     ring=ring,
                     grace=settings.verification.grace,
                     sources=settings.hooks,
+                    by=context.who(),
                 )
                 context.out.print(f"{entry_id}: taken in")
             except InputError as exc:
@@ -126,6 +128,8 @@ def keys_create(
         if campaign is not None and not _is_campaign(ledger, campaign):
             raise PromocastError(f"No campaign {campaign!r} is in force.")
         key_id, key = keys.create(conn, wanted, context.random_bytes, now, campaign_id=campaign, expires_at=expires_at)
+        data = {"key": key_id, "scopes": sorted(wanted), "by": context.who()}
+        events.append(conn, Event("key.created", now, campaign, data=data, by=context.who()))
     if as_json:
         context.print_json({"id": key_id, "key": key})
     else:
@@ -176,4 +180,6 @@ def keys_revoke(key_id: str) -> None:
     with context.open_ledger(context.settings()) as ledger, ledger.begin() as conn:
         if not keys.revoke(conn, key_id, context.clock()):
             raise NotFound("unknown_key", f"There is no key {key_id} in use.")
+        data = {"key": key_id, "by": context.who()}
+        events.append(conn, Event("key.revoked", context.clock(), data=data, by=context.who()))
     context.out.print(f"{key_id} is out of use")

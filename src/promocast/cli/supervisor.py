@@ -154,7 +154,7 @@ class Supervisor:
         ledger = Ledger(self.settings.ledger_url)
         try:
             migrate.upgrade(ledger, os.urandom, system_clock())
-            for line in campaign_files.apply_new(ledger, self.settings, system_clock()):
+            for line in campaign_files.apply_new(ledger, self.settings, system_clock(), by="the first start"):
                 log.info("campaign_applied", campaign=line)
         finally:
             ledger.close()

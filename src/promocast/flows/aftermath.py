@@ -3,7 +3,7 @@ provider's report days later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -41,8 +41,10 @@ def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], no
     begins now."""
     if not deliveries:
         return []
-    ids = sorted(one.id for one in deliveries)
-    told = dict.fromkeys(ids, events.append(conn, Event("delivery.sent", now, subjects=ids)))
+    told: dict[int, int] = {}
+    for each_of_its_own_code in _rounds(deliveries):
+        event_id = events.append(conn, Event("delivery.sent", now, subjects=each_of_its_own_code))
+        told |= dict.fromkeys(each_of_its_own_code, event_id)
     awaited: set[int] = set()
     code_ids = sorted({one.code_id for one in deliveries if one.channel in PLAYER_CHANNELS})
     # Codes that live from another moment are not written on a send.
@@ -54,6 +56,16 @@ def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], no
             awaited.update(ids)
     onward_ids = {one.id: told[one.id] for one in deliveries if one.code_id in awaited}
     return onward.fire(conn, "delivery.sent", onward_ids, versions, now) if onward_ids else []
+
+
+def _rounds(deliveries: Sequence[Sending]) -> Iterator[list[int]]:
+    """The deliveries' ids, parted so that no code is in a part twice: an entry gives all of its events one number."""
+    left = sorted(deliveries, key=lambda one: one.id)
+    while left:
+        firsts = {one.code_id: one.id for one in reversed(left)}
+        part = set(firsts.values())
+        yield sorted(part)
+        left = [one for one in left if one.id not in part]
 
 
 def suppress(conn: Connection, dead: Iterable[tuple[Sending, str, bool]], now: Instant) -> None:

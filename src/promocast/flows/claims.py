@@ -8,7 +8,7 @@ from typing import Any
 
 from promocast import metrics, retry
 from promocast.campaign import quiet
-from promocast.flows import aftermath, circuits, compose, outcomes, postpone
+from promocast.flows import aftermath, circuits, compose, control, outcomes, postpone
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
 from promocast.flows.fallback import fire_failed, is_failure
@@ -85,6 +85,8 @@ def claim(
     skipped = [outcomes.closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
     left = [d for d in dossiers if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, control.held(conn, left, now))
+    left = [d for d in left if not withheld[d.delivery.id]]
     skipped += _put_off(withheld, postpone.until_morning(left, now))
     skipped += _out_of_turn(desk, policy, [d for d in left if not withheld[d.delivery.id]], withheld, now)
     left = [d for d in left if not withheld[d.delivery.id]]
@@ -116,19 +118,21 @@ def _put_off(withheld: dict[int, Any], closings: list[Closing]) -> list[Closing]
 
 
 def hold_players(desk: Desk, conn: Connection, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> None:
-    """Where a cap counts what players are sent, hold those of `ids` against other senders until the transaction ends:
-    of two messages to one player the second sees the first. Before anything else is held, and with the players of
-    `closings`, whose codes may be: all at once, in one order for everybody.
+    """Hold the players of a turn before any of their codes, as whoever judges their deposits does: all at once, in one
+    order for everybody. Where a cap counts what they are sent, against other senders as well: of two messages to one
+    player the second sees the first.
     """
-    if ids and any(channel in cap.channels for cap in desk.caps):
-        found = deliveries.holders(conn, [*(closing.delivery.id for closing in closings), *ids])
+    everything = [*(closing.delivery.id for closing in closings), *ids]
+    if any(channel in cap.channels for cap in desk.caps):
+        found = deliveries.holders(conn, everything)
         lock_players(conn, sorted({player_id for player_id in found.values() if player_id}))
+    else:
+        deliveries.hold_holders(conn, everything)
 
 
 def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed], now: Instant) -> list[Dossier]:
     known = aftermath.holders(conn, claimed)
     holder_ids = sorted({code.player_id for code in known.values() if code.player_id})
-    lock_players(conn, holder_ids, shared=True)
     holders = players.by_ids(conn, holder_ids)
     causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
     digests = {d.id: (d.channel, _digest(d, known[d.code_id])) for d in claimed}
@@ -157,8 +161,7 @@ def _event_of(delivery: Claimed, code: Code, known: dict[int, Told]) -> Told:
         return "code.issued", code.issued_at, {}
     type_, at, data = known[delivery.event_id]
     if type_ == "delivery.sent":
-        rule, channel = delivery.event_key.split(":")[:2]
-        data = {"channel": channel, "rule": int(rule), **data}
+        data = {"channel": delivery.event_key.split(":")[1], **data}
     return type_, at, data
 
 

@@ -14,6 +14,7 @@ from promocast.campaign import journey, quiet
 from promocast.campaign.journey import CodeFacts
 from promocast.campaign.rule import QuietHours, Rule
 from promocast.flows.versions import Version
+from promocast.ledger import events
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import EXCLUDED, Player
@@ -180,13 +181,13 @@ def _values(dossier: Dossier) -> dict[str, Any]:
             "locale": _locale(dossier),
             "timezone": recipient.get("timezone"),
         },
-        "event": {**data, "type": type_, "at": rfc3339(at), "code": code.code},
+        "event": {**data, "type": type_, "at": rfc3339(at), "code": code.code, "sequence": _sequence(dossier)},
         "campaign": {"id": campaign.id, "name": campaign.name},
     }
 
 
 def _event_body(dossier: Dossier, key: str) -> str:
-    """A call's body where the rule has none of its own: {type, timestamp, data}. `sequence` grows per code."""
+    """A call's body where the rule has none of its own: {type, timestamp, data}."""
     type_, at, data = dossier.event
     code = dossier.code
     body = {
@@ -194,10 +195,15 @@ def _event_body(dossier: Dossier, key: str) -> str:
         "code": code.code,
         "campaign": code.campaign_id,
         "player_id": code.player_id,
-        "sequence": dossier.delivery.event_id or 0,
         **data,
+        "sequence": _sequence(dossier),
     }
     return orjson.dumps({"type": type_, "timestamp": rfc3339(at), "data": body}).decode()
+
+
+def _sequence(dossier: Dossier) -> int:
+    """The number of what fired the rule among the events of its code, as `GET /v1/events` tells it (contract 5)."""
+    return dossier.delivery.event_id or events.FIRST
 
 
 def _locale(dossier: Dossier) -> str | None:

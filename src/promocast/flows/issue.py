@@ -17,6 +17,7 @@ from promocast.campaign import journey, label_tags
 from promocast.campaign.journey import Cause
 from promocast.errors import Conflict, InputError, UnknownCampaign
 from promocast.flows import Ring, rules, waiting
+from promocast.flows.brake import brake
 from promocast.flows.rules import Fired
 from promocast.flows.versions import Version, Versions
 from promocast.jobs import IssueJob
@@ -27,6 +28,7 @@ from promocast.ledger import (
     codes,
     events,
     inbox,
+    orders,
     players,
     requests,
 )
@@ -34,6 +36,7 @@ from promocast.ledger.codes import NewCode
 from promocast.ledger.events import Event
 from promocast.ledger.requests import Part
 from promocast.model import Clock, Instant, RandomBytes, rfc3339
+from promocast.settings import BrakeSettings
 
 # An alphabet in which most draws are taken needs many; one in which all are taken never ends.
 MOST_DRAWS: Final = 64
@@ -45,12 +48,13 @@ CONTROL_GROUP: Final = "control_group"
 class Accepted:
     """What the producer is told: {accepted, rejected, and where there are any, warnings}.
 
-    `part_id` is None where this part was accepted before.
+    `part_id` is None where this part was accepted before; `held` says why the request waits to be confirmed.
     """
 
     request_id: str
     answer: dict[str, Any]
     part_id: int | None
+    held: str | None = None
 
     @property
     def accepted(self) -> int:
@@ -61,13 +65,23 @@ class Accepted:
         return list(self.answer["rejected"])
 
     def as_json(self) -> dict[str, Any]:
-        return {"request_id": self.request_id, **self.answer}
+        told = {"request_id": self.request_id, **self.answer}
+        return told if self.held is None else told | {"held": self.held}
 
 
-def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, whole: bool = False) -> Accepted:
+def accept(
+    ledger: Ledger,
+    job: IssueJob,
+    now: Instant,
+    *,
+    versions: Versions,
+    whole: bool = False,
+    limits: BrakeSettings | None = None,
+) -> Accepted:
     """Record a part of a request. The same part again is answered as the first time.
 
     Args:
+        limits: how large a request may be before somebody has to confirm it; None lets all pass.
         whole: the part is all of its request: the same request_id with another body is refused.
 
     Raises:
@@ -103,16 +117,19 @@ def accept(ledger: Ledger, job: IssueJob, now: Instant, *, versions: Versions, w
         if part_id is None:  # the same part, at the same time
             told = requests.answer(conn, request_id, job.digest) or answer
             return Accepted(job.request_id, told, None)
-    return Accepted(job.request_id, answer, part_id)
+        held = brake(conn, request_id, job.request_id, current.id, len(recipients), settings=limits, now=now)
+    return Accepted(job.request_id, answer, part_id, held)
 
 
-def accept_message(ledger: Ledger, values: Any, now: Instant, *, versions: Versions) -> int | None:
+def accept_message(
+    ledger: Ledger, values: Any, now: Instant, *, versions: Versions, limits: BrakeSettings | None = None
+) -> int | None:
     """A job from the queue: the row id of its part, or None where there is nothing new to issue.
 
     A job that cannot be understood goes to the inbox, whole. Raises only where the ledger does not answer.
     """
     try:
-        return accept(ledger, jobs.read_issue_job(values), now, versions=versions).part_id
+        return accept(ledger, jobs.read_issue_job(values), now, versions=versions, limits=limits).part_id
     except InputError as exc:
         detail = "; ".join([exc.detail, *(f"{fault.pointer}: {fault.reason}" for fault in exc.faults)])
         with ledger.begin() as conn:
@@ -129,9 +146,14 @@ def issue_part(
     """
     with ledger.begin() as conn:
         part = requests.part(conn, part_id)
-        if part is None or part.issued_at is not None:
+        order = orders.of_part(conn, part_id)
+        if part is None or order is None or part.issued_at is not None or order.held_back:
             return 0
         now = clock()
+        if order.cancelled_at is not None:
+            refused = [{"player_id": player_id, "reason": "cancelled"} for player_id, _ in part.recipients]
+            requests.mark_issued(conn, part.id, refused, now)
+            return 0
         version = versions.get(conn, part.campaign_id, part.campaign_version)
         open_to, refused = _admissible(conn, part, version, now)
         earlier = codes.issued_to(conn, part.request_id, [player_id for player_id, _ in open_to])

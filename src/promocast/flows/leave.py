@@ -85,7 +85,7 @@ class Leave:
         if quiet_from is not None and now >= quiet_from:
             raise Withheld(QUIET, 0)
         if delivery.channel in PLAYER_CHANNELS:
-            self._desk.watch.check(self._dossier.code.player_id or "", delivery.channel, now)
+            self._desk.watch.check(self._dossier.code, delivery.channel, now)
 
     async def _its_moment(self) -> None:
         moment, self._moment = self._moment, _MISSED

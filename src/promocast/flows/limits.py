@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from promocast.campaign.document import Campaign
 from promocast.campaign.verdict import Left
+from promocast.errors import LedgerError
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, budgets, campaigns
 from promocast.ledger.budgets import COUNT, Spent
@@ -21,6 +22,11 @@ class Limits:
     in_force: dict[str, Campaign]
     spent: Spent
     changed: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def per_player(self) -> bool:
+        """Whether any of the campaigns limits how often a player redeems it."""
+        return any(campaign.redemption.per_player is not None for campaign in self.in_force.values())
 
     def left(self, campaign_id: str) -> Left | None:
         """What is left of the campaign's budget; None where it has none. A lowered limit may be passed already."""
@@ -41,7 +47,9 @@ class Limits:
         self._add(campaign_id, currency, -reward_units, -1)
 
     def keep(self, conn: Connection) -> None:
-        budgets.keep(conn, self.spent, self.changed)
+        kept = budgets.keep(conn, {key: self.spent[key] for key in sorted(self.changed)})
+        if kept != len(self.changed):
+            raise LedgerError(f"{len(self.changed)} budgets were held, and {kept} of them are there.")
 
     def _add(self, campaign_id: str, currency: str, reward_units: int, redemptions: int) -> None:
         for key, more in (((campaign_id, currency), reward_units), ((campaign_id, COUNT), redemptions)):

@@ -14,7 +14,8 @@ from promocast.errors import InputError
 from promocast.flows import Ring, hear, issue, show, tell
 from promocast.flows.versions import Versions
 from promocast.jobs import ClientAction
-from promocast.ledger import Ledger, inbox
+from promocast.ledger import Ledger, events, inbox
+from promocast.ledger.events import Event
 from promocast.ledger.inbox import Entry
 from promocast.model import Instant
 from promocast.settings import HookSettings
@@ -29,6 +30,7 @@ def replay(
     ring: Ring,
     grace: int,
     sources: Mapping[str, HookSettings] = MappingProxyType({}),
+    by: str,
 ) -> None:
     """Take the entry in as if it had just come. It leaves the inbox only if that succeeds.
 
@@ -45,6 +47,8 @@ def replay(
         _replay_json(ledger, entry, now, versions=versions, ring=ring)
     with ledger.begin() as conn:
         inbox.mark_replayed(conn, entry.id, now)
+        data = {"entry": entry.id, "kind": entry.kind, "by": by}
+        events.append(conn, Event("inbox.replayed", now, data=data, by=by))
 
 
 def _replay_json(ledger: Ledger, entry: Entry, now: Instant, *, versions: Versions, ring: Ring) -> None:

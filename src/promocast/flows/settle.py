@@ -87,6 +87,7 @@ def _follow(conn: Connection, one: Settled, report: Report, versions: Versions, 
         return []
     if report.halted:
         circuits.halt(conn, one.channel, report.why or "", now)
+    codes.hold(conn, [one.code_id])  # for its events are numbered
     planned: Planned = []
     if one.state in ("sent", "delivered") and one.was != "sent":
         planned += aftermath.sent(conn, versions, [one], now)

@@ -72,7 +72,7 @@ def _act(
     """The code is shown, and the journey's rules for the action are planned."""
     version = versions.get(conn, code.campaign_id, code.campaign_version)
     if code.player_id is None and action.user_ext_id is not None:
-        codes.bind(conn, code.id, action.user_ext_id)
+        codes.bind(conn, {code.id: action.user_ext_id})
     planned = mark_shown(conn, code, version, now)
     name = action.payload.client_action
     cause = Cause("client_action", action=name)
@@ -138,7 +138,7 @@ def saved(
             events.append(conn, Event("code.report_refused", now, code.campaign_id, code.id, data))
         else:
             if code.player_id is None and player_id is not None:
-                codes.bind(conn, code.id, player_id)
+                codes.bind(conn, {code.id: player_id})
             planned = mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
             code = codes.by_ids(conn, [code.id])[code.id]
     rules.ring_due(ring, planned, now)

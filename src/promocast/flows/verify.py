@@ -7,6 +7,7 @@ committed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,17 +18,15 @@ from promocast.campaign import deposit as deposits_rules
 from promocast.campaign import redemption
 from promocast.campaign.deposit import Deposit, Window
 from promocast.campaign.document import Campaign
-from promocast.campaign.journey import Cause
 from promocast.campaign.label_tags import fold
 from promocast.campaign.verdict import Candidate, Verdict
-from promocast.errors import LedgerError
 from promocast.flows import Ring, limits, rules, waiting
+from promocast.flows.entries import Entries
 from promocast.flows.limits import Limits
-from promocast.flows.rules import Fired
 from promocast.flows.versions import Versions
-from promocast.ledger import Connection, Ledger, codes, deposits, events, guesses, players
+from promocast.ledger import Connection, Ledger, codes, deposits, guesses, players
 from promocast.ledger.codes import Code
-from promocast.ledger.deposits import Recorded, Redemption
+from promocast.ledger.deposits import Judged, NewRedemption, Recorded, Redemption
 from promocast.ledger.engine import lock_players
 from promocast.ledger.events import Event
 from promocast.model import Clock, Instant, rfc3339
@@ -62,18 +61,19 @@ class _Bench:
     terms: VerificationSettings
     now: Instant
     codes: dict[int, Code]
+    spelt: dict[str, int]  # {folded spelling: code}
+    holders: dict[str | None, list[int]]  # {player: their codes}
     limits: Limits
     active: dict[tuple[str, str], int]
     excluded: set[str]
-    planned: list[tuple[str, int, Instant]]
+    entries: Entries
 
     def quoted(self, deposit: Deposit) -> Candidate | None:
-        folded = fold(deposit.promo_code or "")
-        found = next((code for code in self.codes.values() if code.folded == folded), None)
-        return None if found is None else self._candidate(found, deposit)
+        found = self.spelt.get(fold(deposit.promo_code or ""))
+        return None if found is None else self._candidate(self.codes[found], deposit)
 
     def held(self, deposit: Deposit) -> list[Candidate]:
-        mine = [code for code in self.codes.values() if code.player_id == deposit.player_id]
+        mine = [self.codes[code_id] for code_id in self.holders.get(deposit.player_id, ())]
         mine.sort(key=lambda code: (code.issued_at, code.id), reverse=True)
         return [self._candidate(code, deposit) for code in mine]
 
@@ -82,9 +82,23 @@ class _Bench:
         at, most = deposit.received_at, self.terms.max_guesses
         return guesses.allow(self.conn, deposit.player_id, at, most, deposit.deposit_id)
 
+    def issued_with(self, code: Code) -> Campaign:
+        return self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign
+
+    def count(self, code: Code, player_id: str, change: int) -> None:
+        """One active redemption of the code by the player more, or less."""
+        self.codes[code.id] = replace(code, redeemed=code.redeemed + change)
+        self.active[player_id, code.campaign_id] = self.active.get((player_id, code.campaign_id), 0) + change
+
+    def bind(self, code: Code, player_id: str) -> Code:
+        """The code, which was nobody's, as the player's."""
+        self.entries.bind(code, player_id)
+        self.holders.setdefault(player_id, []).append(code.id)
+        return replace(code, player_id=player_id)
+
     def _candidate(self, code: Code, deposit: Deposit) -> Candidate:
-        issued_with = self.versions.get(self.conn, code.campaign_id, code.campaign_version).campaign
-        return candidate(code, issued_with, self.limits, self.active.get((deposit.player_id, code.campaign_id), 0))
+        used = self.active.get((deposit.player_id, code.campaign_id), 0)
+        return candidate(code, self.issued_with(code), self.limits, used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +131,19 @@ def judge(
             )
             for known in told.values()
         }
-        redeemed = deposits.redemption_of(conn, list(told))
+        judged_before = [known.deposit_id for known in told.values() if known.result is not None]
+        redeemed = deposits.redemption_of(conn, judged_before) if judged_before else {}
         bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             if anew is not None:
                 known = _reopened(bench, known, anew)
             verdicts[deposit.deposit_id] = _judge_one(bench, deposit, known, redeemed.get(deposit.deposit_id))
+        planned = bench.entries.write(conn, bench.now)
         bench.limits.keep(conn)
-    for verdict in verdicts.values():
-        metrics.DEPOSITS_JUDGED.labels(verdict["result"], verdict.get("reason") or "").inc()
-    rules.ring_due(ring, bench.planned, bench.now)
+    for (result, reason), count in Counter((v["result"], v.get("reason") or "") for v in verdicts.values()).items():
+        metrics.DEPOSITS_JUDGED.labels(result, reason).inc(count)
+    rules.ring_due(ring, planned, bench.now)
     unknown = {fold(believed[i].promo_code or "") for i, v in verdicts.items() if v.get("result") == "waiting"}
     waiting.look_for(ledger, sorted(unknown), bench.now, ring)
     return verdicts
@@ -146,16 +162,22 @@ def _open_bench(
     quoted = sorted({fold(deposit.promo_code) for deposit in batch if deposit.promo_code is not None})
     unquoted = sorted({deposit.player_id for deposit in batch if deposit.promo_code is None and deposit.approved})
     held = codes.hold_for_judging(conn, quoted, unquoted, sorted(r.code_id for r in redeemed.values()))
+    in_force = limits.hold(conn, sorted({code.campaign_id for code in held}), versions)
+    holders: dict[str | None, list[int]] = {}
+    for code in held:
+        holders.setdefault(code.player_id, []).append(code.id)
     return _Bench(
         conn=conn,
         versions=versions,
         terms=terms,
         now=now,
         codes={code.id: code for code in held},
-        limits=limits.hold(conn, sorted({code.campaign_id for code in held}), versions),
-        active=deposits.active_redemptions(conn, player_ids),
+        spelt={code.folded: code.id for code in held},
+        holders=holders,
+        limits=in_force,
+        active=deposits.active_redemptions(conn, player_ids) if in_force.per_player else {},
         excluded={player.player_id for player in players.by_ids(conn, player_ids).values() if player.excluded(now)},
-        planned=[],
+        entries=Entries(),
     )
 
 
@@ -163,9 +185,11 @@ def _reopened(bench: _Bench, known: Recorded, anew: Anew) -> Recorded:
     """The deposit without its refusal; any other verdict stands."""
     if known.result not in ("refused", "no_code"):
         return known
-    was = (known.verdict or {}).get("reason")
-    data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": was}
-    events.append(bench.conn, Event("deposit.reverified", bench.now, data=data))
+    verdict = known.verdict or {}
+    data = {"deposit_id": known.deposit_id, "by": anew.by, "reason": anew.reason, "was": verdict.get("reason")}
+    code_id = bench.spelt.get(fold(verdict.get("code") or ""))
+    campaign_id = None if code_id is None else bench.codes[code_id].campaign_id
+    bench.entries.event(Event("deposit.reverified", bench.now, campaign_id, code_id, data, by=anew.by))
     return replace(known, verdict=None)
 
 
@@ -196,12 +220,18 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
     if verdict.result == "accepted":
         _redeem(bench, deposit, verdict)
     elif verdict.result == "refused" and deposit.approved:
-        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id, "reason": verdict.reason}
-        event_id = events.append(
-            bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data)
-        )
-        cause = Cause("deposit.refused", reason=verdict.reason)
-        _fire(bench, verdict.code_id, cause, event_id, deposit.deposit_id)
+        data = {
+            "deposit_id": deposit.deposit_id,
+            "player_id": deposit.player_id,
+            "amount": _amount(deposit),
+            "currency": deposit.currency,
+            "reason": verdict.reason,
+            "near_miss": verdict.near_miss,
+        }
+        event = Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data)
+        code = bench.codes.get(verdict.code_id or 0)  # none, where the deposit concerns no code of the player's
+        issued_with = None if code is None else bench.issued_with(code)
+        bench.entries.refuse(deposit.deposit_id, verdict.reason, code, issued_with, event)
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
     )
@@ -214,32 +244,22 @@ def _looks_for_code(bench: _Bench, deposit: Deposit, verdict: Verdict) -> bool:
 
 
 def _keep(bench: _Bench, deposit: Deposit, verdict: dict[str, Any], *, looks_for_code: bool = False) -> dict[str, Any]:
-    deposits.keep_verdict(
-        bench.conn,
-        deposit.deposit_id,
-        verdict,
-        bench.now,
-        due_at=deposit.received_at + bench.terms.grace if looks_for_code else None,
-        waits_for=fold(deposit.promo_code or "") if looks_for_code else None,
-    )
+    due_at = deposit.received_at + bench.terms.grace if looks_for_code else None
+    waits_for = fold(deposit.promo_code or "") if looks_for_code else None
+    bench.entries.verdict(Judged(deposit.deposit_id, verdict, due_at, waits_for))
     return verdict
 
 
 def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     code = bench.codes[verdict.code_id or 0]
-    if not codes.redeem(bench.conn, code.id):
-        raise LedgerError(f"Code {code.id} was judged redeemable under lock and is not.")
-    if code.player_id is None and codes.bind(bench.conn, code.id, deposit.player_id):
-        code = replace(code, player_id=deposit.player_id)
-    bench.codes[code.id] = replace(code, redeemed=code.redeemed + 1)
-    key = (deposit.player_id, code.campaign_id)
-    bench.active[key] = bench.active.get(key, 0) + 1
+    if code.player_id is None:
+        code = bench.bind(code, deposit.player_id)
     currency, reward = deposit.currency or "", verdict.reward
     reward_units = units(Decimal(reward["amount"]), currency) if reward and "amount" in reward else None
+    amount = _amount(deposit) or ""
+    bench.count(code, deposit.player_id, 1)
     bench.limits.spend(code.campaign_id, currency, reward_units or 0)
-    amount = "" if deposit.amount is None else written(deposit.amount, currency)
-    redemption_id = deposits.add_redemption(
-        bench.conn,
+    redemption = NewRedemption(
         code_id=code.id,
         deposit_id=deposit.deposit_id,
         campaign_id=code.campaign_id,
@@ -248,7 +268,6 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         currency=currency,
         reward=reward,
         reward_units=reward_units,
-        now=bench.now,
     )
     data = {
         "deposit_id": deposit.deposit_id,
@@ -259,29 +278,20 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "occurred_at": rfc3339(deposit.occurred_at),
         "reward": reward,
     }
-    event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
-    _fire(bench, code.id, Cause("code.redeemed"), event_id, str(redemption_id))
+    event = Event("code.redeemed", bench.now, code.campaign_id, code.id, data)
+    bench.entries.redeem(redemption, code, bench.issued_with(code), event)
 
 
-def _fire(bench: _Bench, code_id: int | None, cause: Cause, event_id: int, event_key: str) -> None:
-    """Plan what the journey has for it; nothing, where the deposit concerns none of the player's codes."""
-    code = bench.codes.get(code_id or 0)
-    if code is not None:
-        campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
-        fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key)
-        bench.planned += rules.fire(bench.conn, [fired], bench.now)
+def _amount(deposit: Deposit) -> str | None:
+    return None if deposit.amount is None else written(deposit.amount, deposit.currency or "")
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
-    if deposits.roll_back(bench.conn, redeemed.id, bench.now):
-        code = bench.codes[redeemed.code_id]
-        codes.give_back(bench.conn, code.id)
-        bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
-        bench.codes[code.id] = replace(code, redeemed=code.redeemed - 1)
-        key = (deposit.player_id, code.campaign_id)
-        bench.active[key] = bench.active.get(key, 1) - 1
-        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
-        event_id = events.append(bench.conn, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
-        _fire(bench, code.id, Cause("code.rolled_back"), event_id, str(redeemed.id))
+    code = bench.codes[redeemed.code_id]
+    bench.count(code, deposit.player_id, -1)
+    bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
+    data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
+    event = Event("code.rolled_back", bench.now, code.campaign_id, code.id, data)
+    bench.entries.roll_back(redeemed, code, bench.issued_with(code), event)
     void = {"result": "rolled_back", "reason": None, "detail": None, "reward": None, "near_miss": None}
     return {**verdict, **void}

@@ -6,11 +6,12 @@ in that moment, for whoever judges holds the campaign. Locks: after the codes, t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import orjson
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, select
 
+from promocast.ledger.engine import update_each
 from promocast.ledger.schema import budgets, redemptions
 
 # The currency under which redemptions are counted.
@@ -48,11 +49,15 @@ def spent(conn: Connection, campaign_ids: Sequence[str], *, lock: bool) -> Spent
     return {(row.campaign_id, row.currency): row.spent for row in rows}
 
 
-def keep(conn: Connection, amounts: Mapping[tuple[str, str], int], changed: Collection[tuple[str, str]]) -> None:
-    """Record what is spent by now of budgets that are held."""
+def keep(conn: Connection, amounts: Spent) -> int:
+    """Record what is spent by now of budgets that are held; how many there were."""
     b = budgets.c
-    for key in sorted(changed):
-        conn.execute(update(budgets).where(tuple_(b.campaign_id, b.currency) == key).values(spent=amounts[key]))
+    rows = [(campaign_id, currency, amount) for (campaign_id, currency), amount in amounts.items()]
+    statement = (
+        "UPDATE budgets SET spent = r.spent FROM {rows} "
+        "WHERE budgets.campaign_id = r.campaign_id AND budgets.currency = r.currency"
+    )
+    return update_each(conn, statement, [b.campaign_id, b.currency, b.spent], rows)
 
 
 def of_campaign(conn: Connection, campaign_id: str) -> dict[str, int]:

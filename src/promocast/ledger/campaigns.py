@@ -21,9 +21,12 @@ class InForce:
     version: int
     digest: str
     applied_at: Instant
+    paused_at: Instant | None
 
 
-_IN_FORCE = select(campaigns.c.id, campaigns.c.version, campaign_versions.c.digest, campaigns.c.applied_at).join(
+_IN_FORCE = select(
+    campaigns.c.id, campaigns.c.version, campaign_versions.c.digest, campaigns.c.applied_at, campaigns.c.paused_at
+).join(
     campaign_versions,
     (campaign_versions.c.campaign_id == campaigns.c.id) & (campaign_versions.c.version == campaigns.c.version),
 )
@@ -42,6 +45,24 @@ def versions(conn: Connection, campaign_ids: Sequence[str], *, lock: bool) -> di
     """{campaign: the version in force}; with `lock` it stays in force until this transaction ends."""
     found = select(campaigns.c.id, campaigns.c.version).where(campaigns.c.id.in_(campaign_ids)).order_by(campaigns.c.id)
     return {row.id: row.version for row in conn.execute(found.with_for_update(read=True) if lock else found)}
+
+
+def paused(conn: Connection, *, lock: bool = False) -> set[str]:
+    """The campaigns that are paused; with `lock` none of them goes on before this transaction ends."""
+    found = select(campaigns.c.id).where(campaigns.c.paused_at.is_not(None)).order_by(campaigns.c.id)
+    return set(conn.execute(found.with_for_update(read=True) if lock else found).scalars())
+
+
+def pause(conn: Connection, campaign_id: str, now: Instant) -> bool:
+    """Nothing more is issued or sent of it; False where it is paused already, or there is none such."""
+    statement = update(campaigns).where(campaigns.c.id == campaign_id, campaigns.c.paused_at.is_(None))
+    return conn.execute(statement.values(paused_at=now)).rowcount == 1
+
+
+def resume(conn: Connection, campaign_id: str) -> bool:
+    """False where it was not paused."""
+    statement = update(campaigns).where(campaigns.c.id == campaign_id, campaigns.c.paused_at.is_not(None))
+    return conn.execute(statement.values(paused_at=None)).rowcount == 1
 
 
 def document(conn: Connection, campaign_id: str, version: int) -> str:

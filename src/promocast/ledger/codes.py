@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Select, func, or_, select, update
 
-from promocast.ledger.engine import insert_new
+from promocast.ledger.engine import insert_new, update_each
 from promocast.ledger.schema import codes, deliveries, redemptions, requests
 from promocast.model import PLAYER_CHANNELS, Instant
 
@@ -205,37 +205,36 @@ def set_expiry(conn: Connection, code_ids: Sequence[int], expires_at: Instant | 
     conn.execute(update(codes).where(codes.c.id.in_(code_ids)).values(expires_at=expires_at, due_at=expires_at))
 
 
-def bind(conn: Connection, code_id: int, player_id: str) -> bool:
-    """Give a code that is nobody's to a player; False where it is somebody's."""
-    done = conn.execute(
-        update(codes).where(codes.c.id == code_id, codes.c.player_id.is_(None)).values(player_id=player_id)
-    )
-    return done.rowcount == 1
+def bind(conn: Connection, holders: Mapping[int, str]) -> int:
+    """Give codes that are nobody's to players ({code: player}); how many were nobody's."""
+    statement = "UPDATE codes SET player_id = r.player_id FROM {rows} WHERE codes.id = r.id AND codes.player_id IS NULL"
+    return update_each(conn, statement, [codes.c.id, codes.c.player_id], list(holders.items()))
 
 
-def redeem(conn: Connection, code_id: int) -> bool:
-    """Take one redemption of the code; False where it is used up or revoked. The condition stands in the statement."""
-    done = conn.execute(
-        update(codes)
-        .where(
-            codes.c.id == code_id,
-            codes.c.revoked_at.is_(None),
-            codes.c.max_redemptions.is_(None) | (codes.c.redeemed < codes.c.max_redemptions),
-        )
-        .values(redeemed=codes.c.redeemed + 1)
+def redeem(conn: Connection, taken: Mapping[int, int]) -> int:
+    """Take redemptions of codes ({code: how many}); of how many codes that could be done. The condition stands in the
+    statement: a code that is revoked, or has not so many left, gives none."""
+    statement = (
+        "UPDATE codes SET redeemed = codes.redeemed + r.redeemed FROM {rows} "
+        "WHERE codes.id = r.id AND codes.revoked_at IS NULL "
+        "AND (codes.max_redemptions IS NULL OR codes.redeemed + r.redeemed <= codes.max_redemptions)"
     )
-    return done.rowcount == 1
+    return update_each(conn, statement, [codes.c.id, codes.c.redeemed], list(taken.items()))
+
+
+def give_back(conn: Connection, returned: Mapping[int, int]) -> int:
+    """Return redemptions of codes ({code: how many}) after rollbacks; of how many codes that could be done."""
+    statement = (
+        "UPDATE codes SET redeemed = codes.redeemed - r.redeemed FROM {rows} "
+        "WHERE codes.id = r.id AND codes.redeemed >= r.redeemed"
+    )
+    return update_each(conn, statement, [codes.c.id, codes.c.redeemed], list(returned.items()))
 
 
 def revoke(conn: Connection, code_id: int, now: Instant) -> bool:
     """Out of use since `now`; False where it was already."""
     done = conn.execute(update(codes).where(codes.c.id == code_id, codes.c.revoked_at.is_(None)).values(revoked_at=now))
     return done.rowcount == 1
-
-
-def give_back(conn: Connection, code_id: int) -> None:
-    """Return one redemption after a rollback."""
-    conn.execute(update(codes).where(codes.c.id == code_id).values(redeemed=codes.c.redeemed - 1))
 
 
 def any_ended(conn: Connection, now: Instant) -> bool:

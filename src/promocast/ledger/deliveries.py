@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Integer, Row, or_, select, text, update
 
-from promocast.ledger.engine import insert_new, rows_of
+from promocast.ledger.engine import insert_new, rows_of, shared_lock_of
 from promocast.ledger.schema import attempts, codes, deliveries
 from promocast.model import CHANNELS, DeliveryState, Instant
 
@@ -247,6 +247,17 @@ def holders(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
     """{delivery: the player whose code it carries}; empty where it is nobody's yet."""
     statement = select(deliveries.c.id, codes.c.player_id).join(codes, codes.c.id == deliveries.c.code_id)
     return {row.id: row.player_id or "" for row in conn.execute(statement.where(deliveries.c.id.in_(ids)))}
+
+
+def hold_holders(conn: Connection, ids: Sequence[int]) -> None:
+    """Hold the players whose codes these deliveries carry, as `lock_players` does for those who only read."""
+    if conn.dialect.name != "postgresql" or not ids:
+        return
+    found = (
+        "SELECT c.player_id FROM deliveries d JOIN codes c ON c.id = d.code_id "
+        "WHERE d.id = ANY(:ids) AND c.player_id IS NOT NULL"
+    )
+    conn.execute(text(shared_lock_of(found)), {"ids": list(ids)})
 
 
 def release(conn: Connection, channel: str, reason: str, now: Instant) -> None:

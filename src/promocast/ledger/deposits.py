@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from promocast.jobs import Deposit
-from promocast.ledger.engine import insert_new
+from promocast.ledger.engine import insert_new, update_each
 from promocast.ledger.schema import deposits, redemptions
 from promocast.model import Instant
 
@@ -35,6 +35,31 @@ class Redemption:
     currency: str
     reward_units: int | None
     rolled_back_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRedemption:
+    """`amount` is written with the digits of its currency; both are empty where none was told. `reward` is as promised,
+    `reward_units` its amount in the currency's smallest unit."""
+
+    code_id: int
+    deposit_id: str
+    campaign_id: str
+    player_id: str
+    amount: str
+    currency: str
+    reward: dict[str, Any] | None
+    reward_units: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict. Its deposit is looked at again at `due_at`, if ever, or sooner if the code `waits_for` is recorded."""
+
+    deposit_id: str
+    verdict: dict[str, Any]
+    due_at: Instant | None = None
+    waits_for: str | None = None
 
 
 _COLUMNS = (
@@ -73,6 +98,14 @@ def of_player(conn: Connection, player_id: str, after: str = "", limit: int = 10
     return [_recorded(row) for row in conn.execute(statement.order_by(deposits.c.deposit_id).limit(limit))]
 
 
+def page(conn: Connection, after: str, limit: int, *, player_id: str | None = None) -> list[Recorded]:
+    """Deposits in the order of their ids, from the one after `after`."""
+    if player_id is not None:
+        return of_player(conn, player_id, after, limit)
+    statement = select(*_COLUMNS).where(deposits.c.deposit_id > after)
+    return [_recorded(row) for row in conn.execute(statement.order_by(deposits.c.deposit_id).limit(limit))]
+
+
 def retell(conn: Connection, deposit_id: str, messages: dict[str, dict[str, Any]], now: Instant) -> None:
     """What is told of a deposit has changed: keep it and have it judged again."""
     conn.execute(
@@ -82,27 +115,18 @@ def retell(conn: Connection, deposit_id: str, messages: dict[str, dict[str, Any]
     )
 
 
-def keep_verdict(
-    conn: Connection,
-    deposit_id: str,
-    verdict: dict[str, Any],
-    now: Instant,
-    *,
-    due_at: Instant | None = None,
-    waits_for: str | None = None,
-) -> None:
-    """Record a verdict; `due_at` is when it must be looked at again, if ever, or sooner if `waits_for` is recorded."""
-    conn.execute(
-        update(deposits)
-        .where(deposits.c.deposit_id == deposit_id)
-        .values(
-            verdict=orjson.dumps(verdict).decode(),
-            result=verdict["result"],
-            judged_at=now,
-            due_at=due_at,
-            waits_for=waits_for,
-        )
+def keep_verdicts(conn: Connection, judged: Sequence[Judged], now: Instant) -> int:
+    """Record verdicts; how many deposits there were to have them."""
+    d = deposits.c
+    columns = [d.deposit_id, d.verdict, d.result, d.due_at, d.waits_for]
+    rows = [
+        (j.deposit_id, orjson.dumps(j.verdict).decode(), j.verdict["result"], j.due_at, j.waits_for) for j in judged
+    ]
+    statement = (
+        "UPDATE deposits SET verdict = r.verdict, result = r.result, judged_at = :now, due_at = r.due_at, "
+        "waits_for = r.waits_for FROM {rows} WHERE deposits.deposit_id = r.deposit_id"
     )
+    return update_each(conn, statement, columns, rows, now=now)
 
 
 def redemption_of(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Redemption]:
@@ -113,39 +137,38 @@ def redemption_of(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Red
     return {row.deposit_id: Redemption(*row[1:]) for row in conn.execute(statement)}
 
 
-def add_redemption(
-    conn: Connection,
-    *,
-    code_id: int,
-    deposit_id: str,
-    campaign_id: str,
-    player_id: str,
-    amount: str,
-    currency: str,
-    reward: dict[str, Any] | None,
-    reward_units: int | None,
-    now: Instant,
-) -> int:
-    """Record a redemption; its row id. The unique index lets a deposit have one only."""
-    statement = insert(redemptions).values(
-        code_id=code_id,
-        deposit_id=deposit_id,
-        campaign_id=campaign_id,
-        player_id=player_id,
-        amount=amount,
-        currency=currency,
-        reward=orjson.dumps(reward).decode() if reward is not None else None,
-        reward_units=reward_units,
-        at=now,
-        due_at=now,
-    )
-    return int(conn.execute(statement.returning(redemptions.c.id)).scalar_one())
+def add_redemptions(conn: Connection, new: Sequence[NewRedemption], now: Instant) -> dict[str, int]:
+    """Record redemptions; {deposit: row id} of those whose deposit had none: a unique index lets it have one only."""
+    r = redemptions.c
+    columns = [
+        r.code_id, r.deposit_id, r.campaign_id, r.player_id, r.amount, r.currency, r.reward, r.reward_units, r.at,
+        r.due_at,
+    ]  # fmt: skip
+    rows = [
+        (
+            n.code_id,
+            n.deposit_id,
+            n.campaign_id,
+            n.player_id,
+            n.amount,
+            n.currency,
+            None if n.reward is None else orjson.dumps(n.reward).decode(),
+            n.reward_units,
+            now,
+            now,
+        )
+        for n in new
+    ]
+    return {row.deposit_id: row.id for row in insert_new(conn, columns, rows, [r.deposit_id, r.id])}
 
 
-def roll_back(conn: Connection, redemption_id: int, now: Instant) -> bool:
-    """Mark a redemption rolled back; False where it was already."""
-    statement = update(redemptions).where(redemptions.c.id == redemption_id, redemptions.c.rolled_back_at.is_(None))
-    return conn.execute(statement.values(rolled_back_at=now, due_at=now)).rowcount == 1
+def roll_back(conn: Connection, redemption_ids: Sequence[int], now: Instant) -> int:
+    """Mark redemptions rolled back; how many of them were active."""
+    if not redemption_ids:
+        return 0
+    r = redemptions.c
+    statement = update(redemptions).where(r.id.in_(redemption_ids), r.rolled_back_at.is_(None))
+    return conn.execute(statement.values(rolled_back_at=now, due_at=now)).rowcount
 
 
 def active_redemptions(conn: Connection, player_ids: Sequence[str]) -> dict[tuple[str, str], int]:

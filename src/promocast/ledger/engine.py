@@ -272,6 +272,16 @@ def insert_new(
     return conn.execute(text(statement), parameters).all()
 
 
+def update_each(
+    conn: Connection, statement: str, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]], **parameters: Any
+) -> int:
+    """Run an UPDATE whose FROM is `{rows}`, under the alias `r` of these; how many rows of its table it changed."""
+    if not rows:
+        return 0
+    source, named = rows_of(conn, columns, rows)
+    return conn.execute(text(statement.format(rows=source)), named | parameters).rowcount
+
+
 def lock_players(conn: Connection, player_ids: Sequence[str], *, shared: bool = False) -> None:
     """Hold others off who would judge these players' deposits, or change what is known of them, until this
     transaction ends; `shared` lets others in who only read.
@@ -280,11 +290,18 @@ def lock_players(conn: Connection, player_ids: Sequence[str], *, shared: bool = 
     writer anyway.
     """
     if conn.dialect.name == "postgresql" and player_ids:
-        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-        conn.execute(
-            text(
-                f"SELECT {lock}(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "  # noqa: S608
-                "FROM unnest(CAST(:players AS text[])) AS p ORDER BY k) AS keys"
-            ),
-            {"players": list(player_ids)},
-        )
+        among = "SELECT unnest(CAST(:players AS text[]))"
+        conn.execute(text(_player_locks(among, shared=shared)), {"players": list(player_ids)})
+
+
+def shared_lock_of(players: str) -> str:
+    """The statement that holds, for those who only read, the players whom a statement of PostgreSQL's finds."""
+    return _player_locks(players, shared=True)
+
+
+def _player_locks(players: str, *, shared: bool) -> str:
+    lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    return (
+        f"SELECT {lock}(k) FROM (SELECT DISTINCT hashtextextended(p, 7) AS k "  # noqa: S608 - statements of our own
+        f"FROM ({players}) AS found(p) ORDER BY k) AS keys"
+    )

@@ -1,17 +1,29 @@
-"""Events: what happened, in one order that readers can follow without missing any."""
+"""Events: what happened, in one order that readers can follow without missing any.
+
+Each event of a code has a number, `data.sequence`, here and in the call that it causes; the two are the same event if
+the code and the number are the same. Whoever appends an event of a code holds the code's row from before until the
+commit, so that for one code the numbers grow in the order of commits. `delivery.sent` alone is recorded by senders, for
+many codes at once and without holding them: of two events of one moment its number may be the smaller, and its commit
+the later. Readers get entries in the order of their transactions' beginnings; the numbers say which came first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, insert, literal_column, select, text, tuple_
+from sqlalchemy import Column, Connection, Integer, select, text, tuple_
 
-from promocast.ledger.engine import insert_new
+from promocast.ledger.engine import insert_new, rows_of
 from promocast.ledger.schema import codes, deliveries, events
 from promocast.model import Instant, rfc3339
+
+# `code.issued`: nothing of a code comes before it, and one entry stands for many codes.
+FIRST: Final = 0
+# An event's place among those recorded with it; a column of no table.
+_PLACE: Final = Column("place", Integer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +41,41 @@ class Event:
 
 def append(conn: Connection, event: Event) -> int:
     """Record an event; its row id."""
-    statement = insert(events).values(
-        tx=_transaction(conn),
-        at=event.at,
-        type=event.type,
-        campaign_id=event.campaign_id,
-        code_id=event.code_id,
-        subjects=orjson.dumps(list(event.subjects)).decode() if event.subjects else None,
-        data=orjson.dumps(event.data).decode() if event.data is not None else None,
-        by=event.by,
+    return append_all(conn, [event])[0]
+
+
+def append_all(conn: Connection, new: Sequence[Event]) -> list[int]:
+    """Record events; their row ids, in the same order."""
+    if not new:
+        return []
+    c = events.c
+    columns = [_PLACE, c.at, c.type, c.campaign_id, c.code_id, c.subjects, c.data, c.by]
+    rows = [
+        (
+            place,
+            event.at,
+            event.type,
+            event.campaign_id,
+            event.code_id,
+            orjson.dumps(list(event.subjects)).decode() if event.subjects else None,
+            orjson.dumps(event.data).decode() if event.data is not None else None,
+            event.by,
+        )
+        for place, event in enumerate(new)
+    ]
+    source, parameters = rows_of(conn, columns, rows)
+    names = ", ".join(column.name for column in columns[1:])
+    statement = text(
+        f"INSERT INTO events (tx, {names}) SELECT {_transaction(conn)}, {names} FROM {source} "  # noqa: S608
+        "ORDER BY r.place RETURNING id"
     )
-    return int(conn.execute(statement.returning(events.c.id)).scalar_one())
+    # Both databases number rows in the order in which a SELECT yields them; in which order they return them is open.
+    return sorted(conn.execute(statement, parameters).scalars())
 
 
 def append_once(conn: Connection, event: Event, once: str) -> int | None:
     """Record an event under the sender's own id of it; None where that id came before."""
-    tx = conn.execute(select(_transaction(conn))).scalar_one()
+    tx = conn.execute(text(f"SELECT {_transaction(conn)}")).scalar_one()
     c = events.c
     data = None if event.data is None else orjson.dumps(event.data).decode()
     inserted = insert_new(
@@ -56,11 +87,11 @@ def append_once(conn: Connection, event: Event, once: str) -> int | None:
     return inserted[0][0] if inserted else None
 
 
-def _transaction(conn: Connection) -> Any:
+def _transaction(conn: Connection) -> str:
     # Row ids are given out before commit, so a reader who goes by them alone can pass an entry that is not there yet.
     if conn.dialect.name == "postgresql":
-        return literal_column("CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
-    return literal_column("0")
+        return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+    return "0"
 
 
 def data_of(conn: Connection, event_ids: Sequence[int]) -> dict[int, tuple[str, Instant, dict[str, Any]]]:
@@ -73,6 +104,24 @@ def of_code(conn: Connection, code_id: int) -> list[tuple[str, Instant, dict[str
     """[(type, at, data)] of what was recorded of this code alone, oldest first."""
     found = select(events.c.type, events.c.at, events.c.data).where(events.c.code_id == code_id).order_by(events.c.id)
     return [(row.type, row.at, orjson.loads(row.data) if row.data else {}) for row in conn.execute(found)]
+
+
+def by_hand(conn: Connection, since: Instant) -> list[tuple[Instant, dict[str, Any]]]:
+    """[(at, {type, by, campaign, data})] of what somebody did, oldest first."""
+    e = events.c
+    found = select(e.at, e.type, e.by, e.campaign_id, e.data).where(e.by.is_not(None), e.at >= since)
+    return [
+        (
+            row.at,
+            {
+                "type": row.type,
+                "by": row.by,
+                "campaign": row.campaign_id,
+                "data": orjson.loads(row.data) if row.data else {},
+            },
+        )
+        for row in conn.execute(found.order_by(e.tx, e.id))
+    ]
 
 
 START = "0.0.0"
@@ -114,9 +163,11 @@ def _cursor(text: str) -> tuple[int, int, int]:
 def _expanded(conn: Connection, row: Any) -> list[dict[str, Any]]:
     data = orjson.loads(row.data) if row.data else {}
     head = {"type": row.type, "at": rfc3339(row.at), "campaign": row.campaign_id}
+    sequence = {"sequence": FIRST if row.type == "code.issued" else row.id}
     if row.subjects is None:
         known = _codes(conn, [row.code_id]) if row.code_id is not None else {}
-        return [{**head, **known.get(row.code_id, {}), "data": data}]
+        return [{**head, **known.get(row.code_id, {}), "data": data | sequence if known else data}]
+    data |= sequence
     ids = orjson.loads(row.subjects)
     if row.type.startswith("delivery."):
         return [{**head, **shown, "data": data | {"channel": channel}} for shown, channel in _deliveries(conn, ids)]

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, case, func, select, update
 
 from promocast.ledger.engine import insert_new
-from promocast.ledger.schema import codes, deliveries, request_parts, requests
+from promocast.ledger.schema import campaigns, codes, deliveries, request_parts, requests
 from promocast.model import PLAYER_CHANNELS, Instant
 
 
@@ -108,8 +108,14 @@ def mark_issued(conn: Connection, part_id: int, refused: Sequence[dict[str, str]
 
 
 def due(conn: Connection, before: Instant, limit: int) -> list[int]:
-    """Parts that were accepted and not issued."""
-    found = select(request_parts.c.id).where(request_parts.c.due_at <= before)
+    """Parts that were accepted and not issued, but for those that somebody holds back."""
+    r = requests.c
+    found = (
+        select(request_parts.c.id)
+        .join(requests, r.id == request_parts.c.request_id)
+        .join(campaigns, campaigns.c.id == r.campaign_id)
+        .where(request_parts.c.due_at <= before, campaigns.c.paused_at.is_(None), r.held_at.is_(None))
+    )
     return list(conn.execute(found.order_by(request_parts.c.due_at).limit(limit)).scalars())
 
 
@@ -118,7 +124,8 @@ def summary(conn: Connection, ref: str, now: Instant) -> dict[str, Any] | None:
 
     `due` counts messages that should be on their way by now: due, being sent, or unknown and to be sent again.
     """
-    row = conn.execute(select(requests.c.id, requests.c.campaign_id).where(requests.c.ref == ref)).one_or_none()
+    columns = (requests.c.id, requests.c.campaign_id, requests.c.cancelled_at, requests.c.held_at)
+    row = conn.execute(select(*columns).where(requests.c.ref == ref)).one_or_none()
     if row is None:
         return None
     accepted, rejected, refused = 0, 0, 0
@@ -136,6 +143,8 @@ def summary(conn: Connection, ref: str, now: Instant) -> dict[str, Any] | None:
     return {
         "request_id": ref,
         "campaign": row.campaign_id,
+        "cancelled": row.cancelled_at is not None,
+        "held": row.held_at is not None,
         "accepted": accepted,
         "rejected": rejected,
         "issued": issued,

@@ -98,6 +98,14 @@ requests = Table(
     _instant("cancelled_at", nullable=True),  # since when nothing more of it is issued or sent
     _instant("held_at", nullable=True),  # since when it waits for somebody to confirm its size
     _instant("confirmed_at", nullable=True),
+    Column("accepted", BigInteger, nullable=False, server_default="0"),  # recipients of all its parts
+    Index("ix_requests_campaign_id_id", "campaign_id", "id"),
+    Index(
+        "ix_requests_cancelled_at",
+        "cancelled_at",
+        sqlite_where=text("cancelled_at IS NOT NULL"),
+        postgresql_where=text("cancelled_at IS NOT NULL"),
+    ),
 )
 
 request_parts = Table(

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import Connection
 
-from promocast.ledger import campaigns, codes, deliveries, events
+from promocast.ledger import campaigns, codes, deliveries, events, words
 from promocast.ledger.codes import Code
-from promocast.model import Instant, rfc3339
+from promocast.model import Instant, parse_rfc3339, rfc3339
 
-_WORDS = {
-    "code.shown": "shown to the player",
-    "code.redeemed": "redeemed by deposit {deposit_id}: {amount} {currency}",
-    "code.rolled_back": "deposit {deposit_id} was undone; the redemption was given back",
-    "code.expired": "expired unused",
-    "code.revoked": "revoked by {by}",
-    "code.report_refused": "reported by another player; refused",
-    "client_action": "client action {action}",
-    "delivery.delivered": "arrived by {channel}",
-    "delivery.failed": "{channel} failed for good: {reason}",
-    "deposit.refused": "deposit {deposit_id} refused: {reason}",
-}
+# When, in which order among those of one moment, and what is told.
+Line = tuple[Instant, int, dict[str, Any]]
 
 
-def status(code: Code, now: Instant) -> str:
+class Facts(Protocol):
+    """What a code's status is computed from."""
+
+    @property
+    def revoked_at(self) -> Instant | None: ...
+    @property
+    def expires_at(self) -> Instant | None: ...
+    @property
+    def redeemed(self) -> int: ...
+    @property
+    def max_redemptions(self) -> int | None: ...
+
+
+def status(code: Facts, now: Instant) -> str:
     """Revoked, else redeemed when used up, else expired, else issued: computed, never stored."""
     if code.revoked_at is not None:
         return "revoked"
@@ -69,12 +72,12 @@ def whole(conn: Connection, code: Code, now: Instant) -> dict[str, Any]:
 
 
 def timeline(conn: Connection, code: Code) -> list[dict[str, Any]]:
-    lines: list[tuple[Instant, int, dict[str, Any]]] = []
-    origin = "recorded for a CRM" if code.request_id is None else "issued"
-    lines.append((code.issued_at, 0, {"what": origin, "campaign_version": code.campaign_version}))
+    """Everything that is known of a code: [{at, what, more...}], oldest first; what is planned stands at its time."""
+    lines: list[Line] = [_origin(code)]
     for type_, at, data in events.of_code(conn, code.id):
-        if type_ in _WORDS:
-            lines.append((at, 2, {"what": _say(type_, data), "event": type_, **data}))
+        if type_ != "code.issued":  # which is the origin
+            of_delivery = type_.startswith("delivery.")  # which comes after what it is about
+            lines.append((at, 5 if of_delivery else 2, {"what": words.of_event(type_, data), "event": type_, **data}))
     journey = orjson.loads(campaigns.document(conn, code.campaign_id, code.campaign_version))["journey"]
     for delivery in deliveries.history(conn, code.id):
         lines += _delivery_lines(delivery, journey[delivery["rule"]]["call"])
@@ -82,39 +85,57 @@ def timeline(conn: Connection, code: Code) -> list[dict[str, Any]]:
     return [{"at": rfc3339(at), **line} for at, _, line in lines]
 
 
-def _say(type_: str, data: dict[str, Any]) -> str:
-    said = _WORDS[type_].format_map(
-        {
-            name: data.get(name, "?")
-            for name in ("deposit_id", "amount", "currency", "action", "reason", "channel", "by")
-        }
-    )
-    return f"{said} (refused: another player's code)" if type_ == "client_action" and data.get("refused") else said
+def last(told: list[dict[str, Any]], now: Instant) -> dict[str, Any]:
+    """The last line of a timeline that has happened by now."""
+    return [line for line in told if parse_rfc3339(line["at"]) <= now or line is told[0]][-1]
 
 
-def _delivery_lines(delivery: dict[str, Any], endpoint: str | None) -> list[tuple[Instant, int, dict[str, Any]]]:
-    state, reason = delivery["state"], delivery["reason"]
+def _origin(code: Code) -> Line:
+    what = words.of_event("code.issued", {"external": code.request_id is None})
+    return code.issued_at, 0, {"what": what, "event": "code.issued", "campaign_version": code.campaign_version}
+
+
+def _delivery_lines(delivery: dict[str, Any], endpoint: str | None) -> list[Line]:
+    state, sent_at = delivery["state"], delivery["sent_at"]
     channel = f"call to {endpoint}" if endpoint else delivery["channel"]
     told = {"channel": delivery["channel"], "rule": delivery["rule"]}
-    lines = [
-        (
-            attempt["closed_at"],
-            3,
-            {"what": f"{channel} attempt {attempt['number']} {attempt['outcome']}: {attempt['reason']}", **told},
-        )
-        for attempt in delivery["attempted"]
-    ]
-    if delivery["sent_at"] is not None:
-        lines.append(
-            (delivery["sent_at"], 3, {"what": f"{channel} made" if endpoint else f"sent by {channel}", **told})
-        )
-    elif state in ("planned", "unknown") and delivery["due_at"] is not None:
-        waits = f"{channel} due" if state == "planned" else f"{channel} unknown; looked at again"
-        lines.append((delivery["due_at"], 4, {"what": waits + (f" ({reason})" if reason else ""), **told}))
-    elif state not in ("planned", "sending"):
-        at = delivery["attempted_at"] or delivery["planned_at"]
-        lines.append((at, 4, {"what": f"{channel} {state}" + (f": {reason}" if reason else ""), **told}))
+    lines: list[Line] = []
+    for attempt in delivery["attempted"]:
+        how = f"{channel} attempt {attempt['number']} {attempt['outcome']}: {words.of_reason(attempt['reason'])}"
+        lines.append((attempt["closed_at"], 3, {"what": how, **told}))
+    if sent_at is not None:
+        made = f"{channel} made" if endpoint else words.of_event("delivery.sent", delivery)
+        lines.append((sent_at, 3, {"what": made, "event": "delivery.sent", **told}))
+    what = _standing(channel, delivery)
+    if what is not None:
+        tried_at = delivery["attempted_at"] or delivery["planned_at"]
+        waits = state in ("planned", "unknown") and delivery["due_at"] is not None
+        at = delivery["due_at"] if waits else max(tried_at, sent_at or 0)
+        lines.append((at, 4, {"what": what, **told}))
     return lines
+
+
+def _standing(channel: str, delivery: dict[str, Any]) -> str | None:
+    """How a delivery stands that was not sent, or of which more was told since; None where all is said."""
+    state, reason, due_at = delivery["state"], delivery["reason"], delivery["due_at"]
+    why = f": {words.of_reason(reason)}" if reason else ""
+    match state:
+        case "sent" | "delivered":
+            return None
+        case "planned":
+            return f"{channel} due{why}"
+        case "sending":
+            return f"{channel} is being sent"
+        case "unknown" if due_at is not None:
+            return f"{channel} unknown; looked at again{why}"
+        case "unknown":
+            return f"{channel} unknown: it may have arrived or not{why}"
+        case "skipped":
+            return f"{channel} not sent{why}"
+        case _ if (reason or "").startswith("suppressed: "):
+            return f"{channel} not sent{why}"
+        case _:
+            return f"{channel} {state}{why}"
 
 
 def _shown(instant: Instant | None) -> str | None:

@@ -32,6 +32,7 @@ __all__ = [
     "LEASE_RESERVE",
     "LONGEST_LIFE_OF_A_CALL",
     "ApiSettings",
+    "BrakeSettings",
     "CallSettings",
     "CapSettings",
     "ChannelSettings",
@@ -115,6 +116,12 @@ class VerificationSettings(Section):
     max_guesses: int = Field(5, ge=1)
 
 
+class BrakeSettings(Section):
+    times: float = Field(40, ge=0)
+    least: int = Field(50_000, ge=1)
+    history: int = Field(5, ge=1, le=1_000)
+
+
 class SealSettings(Section):
     every: Duration = Field(MINUTE, ge=SECOND)
     batch: int = Field(5_000, ge=1, le=50_000)
@@ -150,6 +157,7 @@ class Settings(Section):
     exclusion: ExclusionSettings = ExclusionSettings()
     caps: tuple[CapSettings, ...] = ()
     verification: VerificationSettings = VerificationSettings()
+    brake: BrakeSettings = BrakeSettings()
     seal: SealSettings = SealSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

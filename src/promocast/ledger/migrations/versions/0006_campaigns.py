@@ -18,6 +18,15 @@ def upgrade() -> None:
     op.add_column("campaigns", sa.Column("paused_at", sa.BigInteger(), nullable=True))
     for name in ("cancelled_at", "held_at", "confirmed_at"):
         op.add_column("requests", sa.Column(name, sa.BigInteger(), nullable=True))
+    op.add_column("requests", sa.Column("accepted", sa.BigInteger(), server_default="0", nullable=False))
+    op.create_index("ix_requests_campaign_id_id", "requests", ["campaign_id", "id"])
+    op.create_index(
+        "ix_requests_cancelled_at",
+        "requests",
+        ["cancelled_at"],
+        sqlite_where=sa.text("cancelled_at IS NOT NULL"),
+        postgresql_where=sa.text("cancelled_at IS NOT NULL"),
+    )
     op.add_column("events", sa.Column("by", sa.Text(), nullable=True))
     op.create_index(
         "ix_events_by",
