@@ -194,6 +194,8 @@ def test_a_request_is_told_by_its_counts_at_every_step(api: Api) -> None:
     assert client.get("/v1/requests/r-1").json() == {
         "request_id": "r-1",
         "campaign": "welcome",
+        "cancelled": False,
+        "held": False,
         "accepted": 3,
         "rejected": 0,
         "issued": 3,

@@ -66,7 +66,7 @@ def test_a_file_of_a_thousand_players_reaches_them_all_on_all_channels(
 
     again = json.loads(up.run("issue", "demo", str(tmp_path / "players.csv"), "--wait", "--json").stdout)
     assert again["issued"] == PLAYERS, "the same file again is the same request"
-    assert up.run("ledger", "verify").stdout.strip() == "every invariant holds"
+    assert up.run("ledger", "verify").stdout.startswith("every invariant holds; ")
 
 
 def test_a_delivery_worker_killed_in_the_middle_loses_nothing_and_repeats_no_more_than_was_in_flight(

@@ -69,4 +69,4 @@ def test_processes_killed_at_random_moments(
             if round_ < ROUNDS:  # the pauses before its next starts have grown with each death: they begin anew
                 up.stop()
                 up.start()
-        assert up.run("ledger", "verify").stdout.strip() == "every invariant holds"
+        assert up.run("ledger", "verify").stdout.startswith("every invariant holds; ")
