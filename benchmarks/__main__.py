@@ -1,4 +1,4 @@
-"""`python -m benchmarks [codes issue deliver verify export]`: a table of ratios; absolute times say little."""
+"""`python -m benchmarks [codes issue deliver verify export caps]`: a table of ratios; absolute times say little."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import codes, deliver, export, issue, verify
+from benchmarks import caps, codes, deliver, export, issue, verify
 
 ALL = {
     "codes": codes.run,
@@ -14,6 +14,7 @@ ALL = {
     "deliver": deliver.run,
     "verify": verify.run,
     "export": export.run,
+    "caps": caps.run,
 }
 
 

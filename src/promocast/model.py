@@ -122,6 +122,9 @@ class Message:
     unsubscribe_url: str = field(default="", repr=False)
     report_url: str = field(default="", repr=False)
     return_token: str = field(default="", repr=False)
+    # Of a call: how it is made, and the campaign's own headers, by their names in lower case.
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from promocast import channels, metrics, progress, valkey
 from promocast.bell import Bell
 from promocast.broker import WaitingBroker
+from promocast.campaign.caps import Cap
 from promocast.channels.http import Http
 from promocast.errors import LedgerUnavailable
 from promocast.exclusion import HttpExclusionService
@@ -26,7 +27,7 @@ from promocast.flows.versions import Versions
 from promocast.flows.watch import Watch
 from promocast.ledger import Ledger, inbox, migrate
 from promocast.limiter import SharedLimiter
-from promocast.model import CHANNELS, Channel, Clock, RandomBytes, system_clock
+from promocast.model import CHANNELS, PLAYER_CHANNELS, Channel, Clock, RandomBytes, system_clock
 from promocast.observe import log
 from promocast.progress import Progress
 from promocast.returns import Returns
@@ -87,6 +88,7 @@ class Runtime:
             limiter=SharedLimiter(valkey.queue_url(self.settings), self.clock),
             stopping=self.stopping,
             stop_grace=self.settings.workers.stop_grace,
+            caps=caps(self.settings),
         )
 
     def _exclusions(self, outside: _Outside) -> Exclusions | None:
@@ -195,6 +197,11 @@ def policies(settings: Settings) -> dict[str, Policy]:
             disable_after=first.disable_after if isinstance(first, PopupSettings | CallSettings) else 0,
         )
     return found
+
+
+def caps(settings: Settings) -> list[Cap]:
+    """The caps on what a player is sent; one that names no channel counts all of them."""
+    return [Cap(frozenset(cap.channels or PLAYER_CHANNELS), cap.most, cap.per) for cap in settings.caps]
 
 
 def targets(settings: Settings) -> dict[str, str]:

@@ -89,12 +89,15 @@ class Bench:
 
     def issue(self, *player_ids: str, request_id: str = "r-1", campaign: str = "welcome") -> list[Code]:
         """Issue a code to each player; all codes that the ledger has of the request."""
-        job = jobs.read_issue_job(job_for(*player_ids, request_id=request_id, campaign=campaign))
-        accepted = self.accept(job)
+        return self.issue_job(job_for(*player_ids, request_id=request_id, campaign=campaign))
+
+    def issue_job(self, values: dict[str, Any]) -> list[Code]:
+        """Issue a job; all codes that the ledger has of its request."""
+        accepted = self.accept(jobs.read_issue_job(values))
         if accepted.part_id is not None:
             self.issue_part(accepted.part_id)
         with self.ledger.read() as conn:
-            return codes.page(conn, request_ref=request_id, limit=1_000)
+            return codes.page(conn, request_ref=values["request_id"], limit=1_000)
 
     def issue_part(self, part_id: int) -> int:
         return issue.issue_part(

@@ -6,6 +6,7 @@ import ast
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.flows.test_show import act, save
 
 SOURCE = Path(__file__).parents[2] / "src" / "promocast"
 
-# Every rule that can call, without a body of its own; and a fallback.
+# A few rules that call, without a body of their own; and a fallback.
 STORY = CAMPAIGN.replace("name =", "allow_external_codes = true\nname =") + "".join(
     f"\n[[journey]]\n{rule}\n"
     for rule in (
@@ -32,6 +33,19 @@ STORY = CAMPAIGN.replace("name =", "allow_external_codes = true\nname =") + "".j
         'on = "client_action"\naction = "CODE_IS_SHOWN"\ncall = "crm"',
         'on = "delivery.failed"\nof = "sms"\ncall = "crm"',
         'on = "delivery.failed"\nof = "sms"\nsend = ["email"]',
+    )
+)
+# And the other events that can be called for.
+CALLED_FOR: Final = STORY + "".join(
+    f'\n[[journey]]\non = "{event}"\ncall = "crm"\n'
+    for event in (
+        "code.shown",
+        "code.rolled_back",
+        "code.expired",
+        "code.revoked",
+        "delivery.sent",
+        "delivery.delivered",
+        "deposit.refused",
     )
 )
 
@@ -44,10 +58,10 @@ class Told:
     calls: list[Message] = field(default_factory=list)
 
 
-def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop) -> Told:
+def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop, story: str = STORY) -> Told:
     """ann is shown her code, another reports it, she deposits too little, then enough, which is undone; bob's SMS
     arrives; carl's never does; dora's code is revoked; a CRM brings a code of its own; a week passes."""
-    bench.apply(STORY)
+    bench.apply(story)
     told = Told({code.player_id or "": code for code in bench.issue("ann", "bob", "carl", "dora")})
     outboxes = {channel: Outbox() for channel in ("popup", "email", "sms", "call")}
     desk = desk_of(bench, loop, outboxes)
@@ -55,7 +69,15 @@ def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop) -> Told:
         deliver(desk, channel, planned(bench, channel))
     _ann(bench, told.codes["ann"])
     save(bench, "CRM-77", player_id="ann")
-    revoke.revoke(bench.ledger, told.codes["dora"].code, bench.clock(), by="support", reason="leaked")
+    revoke.revoke(
+        bench.ledger,
+        told.codes["dora"].code,
+        bench.clock(),
+        versions=bench.versions,
+        ring=bench.ring,
+        by="support",
+        reason="leaked",
+    )
 
     bench.clock.advance(HOUR)
     deliver(desk, "sms", planned(bench, "sms"))
@@ -77,6 +99,7 @@ def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop) -> Told:
         ring=bench.ring,
         short=lambda _: True,
     )
+    deliver(desk, "call", planned(bench, "call"))
     return told
 
 

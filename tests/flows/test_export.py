@@ -94,7 +94,7 @@ def test_codes_are_wanted_by_campaign_player_request_status_and_time(bench: Benc
     bench.clock.advance(HOUR)
     later = bench.issue("p1", request_id="r-2")[0]
     external = save(bench, "CRM-77", campaign_id="partner")
-    revoke.revoke(bench.ledger, second.code, bench.clock(), by="ann")
+    revoke.revoke(bench.ledger, second.code, bench.clock(), versions=bench.versions, ring=bench.ring, by="ann")
     issued_at = bench.clock()
 
     def found(status: str | None = None, **wanted: Any) -> set[str]:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import event, select
 
-from promocast.campaign.document import Rule
+from promocast.campaign.rule import Rule
 from promocast.channels.outbox import Outbox
 from promocast.errors import Conflict
 from promocast.flows import aftermath, settle
@@ -25,7 +25,7 @@ from promocast.ledger.deliveries import Closing, NewDelivery
 from promocast.model import Report
 from tests.flows.conftest import CAMPAIGN, Bench
 from tests.flows.desk import POLICIES, desk_of, no_jitter, planned, returns_of, running_loop
-from tests.flows.stories import everything_happens, recorded_types
+from tests.flows.stories import CALLED_FOR, everything_happens, recorded_types
 from tests.flows.test_races import at_once
 from tests.flows.test_show import act, save
 
@@ -42,7 +42,7 @@ def fed(bench: Bench) -> list[dict[str, Any]]:
 
 
 def test_a_call_and_its_event_in_the_feed_have_one_number(bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
-    told = everything_happens(bench, loop)
+    told = everything_happens(bench, loop, CALLED_FOR)
 
     bodies = [orjson.loads(message.content["body"]) for message in told.calls]
     called = {(b["type"], b["data"]["code"], b["data"]["sequence"]) for b in bodies if "type" in b}

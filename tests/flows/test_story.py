@@ -131,7 +131,7 @@ def suppress(bench: Bench, _: Code) -> None:
 
 
 def revoke_it(bench: Bench, code: Code) -> None:
-    revoke.revoke(bench.ledger, code.code, bench.clock(), by="support")
+    revoke.revoke(bench.ledger, code.code, bench.clock(), versions=bench.versions, ring=bench.ring, by="support")
 
 
 def use_it(bench: Bench, code: Code) -> None:

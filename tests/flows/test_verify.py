@@ -811,15 +811,19 @@ def test_validating_counts_as_guessing(bench: Bench) -> None:
 def test_a_revoked_code_is_out_of_use_and_says_who_did_it(bench: Bench) -> None:
     [code] = bench.issue("p1")
 
+    def revoke_it(text: str) -> None:
+        how: dict[str, Any] = {"versions": bench.versions, "ring": bench.ring, "by": "ann", "reason": "leaked"}
+        revoke_flow.revoke(bench.ledger, text, bench.clock(), **how)
+
     for _ in range(2):
-        revoke_flow.revoke(bench.ledger, code.code.lower(), bench.clock(), by="ann", reason="leaked")
+        revoke_it(code.code.lower())
 
     assert bench.deposit(promo_code=code.code)["reason"] == "revoked"
     with bench.ledger.read() as conn:
         told_of = [data for type_, _, data in events.of_code(conn, code.id) if type_ == "code.revoked"]
     assert told_of == [{"by": "ann", "reason": "leaked"}]
     with pytest.raises(NotFound):
-        revoke_flow.revoke(bench.ledger, "NOSUCH", bench.clock(), by="ann")
+        revoke_it("NOSUCH")
 
 
 def test_a_refused_deposit_is_judged_anew_by_hand_with_its_author(bench: Bench) -> None:

@@ -105,9 +105,10 @@ def test_a_rule_that_waits_for_another_action_is_not_the_one_that_is_missing() -
         {"on": "client_action", "action": "CLOSED", "call": "crm"},
     ]
 
-    [finding] = findings(templates=POPUP, journey=journey)
+    found = findings(templates=POPUP, journey=journey)
 
-    assert finding == Finding("warning", "/journey/0/when_shown", "no rule waits for the client action 'SEEN'")
+    assert found[0] == Finding("warning", "/journey/0/when_shown", "no rule waits for the client action 'SEEN'")
+    assert [finding.pointer for finding in found[1:]] == ["/journey/1/action"], "no popup reports it"
 
 
 def test_every_finding_is_told_not_only_the_first() -> None:

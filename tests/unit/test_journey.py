@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from promocast.campaign.document import Rule
 from promocast.campaign.journey import Cause, CodeFacts, Planned, dead, expiry, plan, withheld
+from promocast.campaign.rule import Rule
 from promocast.model import DAY, HOUR, MINUTE, Instant, rfc3339
 from tests.conftest import NOW
 from tests.unit.makers import campaign

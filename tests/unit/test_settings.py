@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from promocast.campaign.caps import Cap
 from promocast.errors import ConfigError
 from promocast.loading import load
-from promocast.model import HOUR, MINUTE
+from promocast.model import HOUR, MINUTE, PLAYER_CHANNELS
+from promocast.runtime import caps
 from promocast.settings import ChannelSettings, Settings
 
 SHIPPED = Path(__file__).parents[2] / "config" / "promocast.toml"
@@ -198,6 +200,10 @@ def test_an_unknown_key_whose_secret_is_in_a_file_is_an_error_that_names_it(fold
         ("[channels.email]\nsecurity = 'ssl'\n", "channels.email.security"),
         ("[channels.sms]\nconcurrency = 0\n", "channels.sms.concurrency"),
         ("[endpoints.crm]\nallow_private = true\n", "endpoints.crm.url"),
+        ("[[caps]]\nmost = 0\nper = '24h'\n", "caps.0.most"),
+        ("[[caps]]\nmost = 3\nper = '1s'\n", "caps.0.per"),
+        ("[[caps]]\nmost = 3\n", "caps.0.per"),
+        ("[[caps]]\nmost = 3\nper = '24h'\nchannels = ['call']\n", "caps.0.channels.0"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_its_setting(text: str, key: str) -> None:
@@ -321,6 +327,14 @@ def test_a_channel_is_configured_by_its_credentials_or_by_an_adapter_of_ones_own
     assert not channel_of(from_environ(), channel).configured
     assert channel_of(from_environ(**{prefix + key: "x"}), channel).configured
     assert channel_of(from_environ(**{prefix + "USE": "outbox"}), channel).configured
+
+
+def test_caps_may_be_written_in_the_environment_and_count_every_channel_unless_they_name_some() -> None:
+    written = "[{ most = 3, per = '24h', channels = ['email'] }, { most = 9, per = '7d' }]"
+
+    found = caps(from_environ(PROMOCAST_CAPS=written))
+
+    assert found == [Cap(frozenset({"email"}), 3, 24 * HOUR), Cap(frozenset(PLAYER_CHANNELS), 9, 7 * 24 * HOUR)]
 
 
 def test_a_claim_outlasts_the_longest_send() -> None:

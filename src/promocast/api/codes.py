@@ -87,7 +87,15 @@ def validate_code(runtime: Here, _: DepositsKey, code: str, asked: Payment) -> d
 def revoke_code(runtime: Here, key: AdminKey, code: str, why: Revocation = NO_REASON) -> dict[str, Any]:
     """Out of use now; what was not sent stays unsent. Repeating it changes nothing."""
     now = runtime.clock()
-    revoked = revoke.revoke(runtime.ledger, code, now, by=f"key {key.id}", reason=why.reason)
+    revoked = revoke.revoke(
+        runtime.ledger,
+        code,
+        now,
+        versions=runtime.versions,
+        ring=runtime.bell.ring,
+        by=f"key {key.id}",
+        reason=why.reason,
+    )
     with runtime.ledger.read() as conn:
         return story.whole(conn, revoked, now)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from promocast.campaign import label_tags, templates
+from promocast.campaign import label_tags, reach, templates
 from promocast.campaign.document import TEMPLATE_KEYS, Campaign
 
 
@@ -43,6 +43,8 @@ def _errors(campaign: Campaign) -> Iterator[Finding]:
         for channel in rule.send:
             if channel not in campaign.templates and "popup" not in campaign.templates:
                 yield Finding("error", f"/journey/{i}/send", f"nothing to say on {channel}: no [templates.{channel}]")
+    for pointer, reason in reach.errors(campaign):
+        yield Finding("error", pointer, reason)
     for currency, least in campaign.redemption.min_deposit.items():
         most = campaign.redemption.max_deposit.get(currency)
         if most is not None and Decimal(most) < Decimal(least):
@@ -64,3 +66,5 @@ def _warnings(campaign: Campaign, configured: Collection[str], endpoints: Collec
             yield Finding(
                 "warning", f"/journey/{i}/when_shown", f"no rule waits for the client action {rule.when_shown!r}"
             )
+    for pointer, reason in reach.warnings(campaign):
+        yield Finding("warning", pointer, reason)

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from promocast.campaign.lines import Path, line_for, lines_of
+from promocast.campaign.rule import PlayerChannel, QuietHours, Rule
 from promocast.campaign.terms import CodeTerms, Duration, Part, RedemptionTerms, Reward
 from promocast.errors import CampaignError, Fault
 from promocast.model import MINUTE, PLAYER_CHANNELS, Instant, parse_rfc3339
@@ -62,7 +63,6 @@ def _zone(value: str) -> str:
 Moment = Annotated[Instant, BeforeValidator(_moment)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-PlayerChannel = Literal["popup", "email", "push", "telegram", "sms"]
 
 
 class RandomTag(Part):
@@ -86,42 +86,6 @@ class PatternTag(Part):
 LabelTag = Annotated[RandomTag | PatternTag, Field(discriminator="type")]
 
 
-class Rule(Part):
-    """One event-condition-action rule of a journey."""
-
-    on: Literal["code.issued", "client_action", "code.redeemed", "delivery.failed"]
-    action: str | None = None
-    of: PlayerChannel | None = None
-    after: Duration = 0
-    unless: tuple[Literal["code.shown", "code.redeemed"], ...] = ()
-    send: tuple[PlayerChannel, ...] = ()
-    when_shown: str | None = None
-    call: str | None = None
-    body: str | None = None
-
-    @model_validator(mode="after")
-    def _is_one_thing(self) -> Rule:
-        if bool(self.send) == bool(self.call):
-            raise ValueError("a rule either sends or calls: give it `send` or `call`, not both")
-        if self.on == "client_action" and not self.action:
-            raise ValueError('`on = "client_action"` needs the `action` to wait for, as in action = "CODE_IS_SHOWN"')
-        if self.action and self.on != "client_action":
-            raise ValueError('`action` belongs to `on = "client_action"`')
-        if (self.on == "delivery.failed") != (self.of is not None):
-            raise ValueError(
-                '`on = "delivery.failed"` needs the channel that failed, as in of = "email"; no other rule does'
-            )
-        if self.of is not None and self.of in self.send:
-            raise ValueError("what failed on a channel is not sent on the same channel again")
-        if self.body is not None and not self.call:
-            raise ValueError("`body` belongs to `call`")
-        if self.when_shown is not None and "popup" not in self.send:
-            raise ValueError("`when_shown` belongs to a rule that sends the popup")
-        if len(set(self.send)) != len(self.send):
-            raise ValueError("a channel stands twice in `send`")
-        return self
-
-
 class Campaign(Part):
     id: Identifier
     name: str = ""
@@ -130,6 +94,8 @@ class Campaign(Part):
     timezone: Zone = "UTC"
     allow_external_codes: bool = False
     min_ttl: Duration = 10 * MINUTE
+    quiet_hours: QuietHours | None = None
+    control_group: int = Field(0, ge=0, le=100)  # percent of the players who are given no code
     label_tags: dict[Identifier, LabelTag]
     code: CodeTerms
     redemption: RedemptionTerms = RedemptionTerms()
@@ -214,6 +180,8 @@ def _validated(values: Mapping[str, Any], faults: list[Fault]) -> Campaign | Non
         return Campaign.model_validate(values)
     except ValidationError as exc:
         for error in exc.errors(include_url=False, include_input=False):
+            if "literal[False]" in error["loc"]:
+                continue  # of quiet hours: the other branch of the union says what is wrong with them
             reason = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
             faults.append(Fault(pointer_of(_keys(error["loc"])), reason))
         return None
@@ -221,10 +189,12 @@ def _validated(values: Mapping[str, Any], faults: list[Fault]) -> Campaign | Non
 
 def _keys(loc: tuple[str | int, ...]) -> list[str | int]:
     """pydantic's path without what is no key of the document: `[key]`, and a label tag's type, which names the branch
-    of a union after the tag's own name."""
+    of a union after the tag's own name, as that of quiet hours does."""
     keys = list(loc)
     if keys[:1] == ["label_tags"] and len(keys) > 2 and keys[2] in ("random", "pattern"):
         del keys[2]
+    if keys[2:3] == ["quiet_hours"] and "QuietHours" in str(keys[3:4]):
+        del keys[3]
     return [key for key in keys if key != "[key]"]
 
 

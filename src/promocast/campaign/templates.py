@@ -17,6 +17,7 @@ from liquid.exceptions import LiquidError
 from liquid.stringify import to_liquid_string
 
 from promocast.campaign.document import Campaign
+from promocast.campaign.rule import Rule, is_json
 from promocast.reading import pointer_of
 
 Values = Mapping[str, Any]
@@ -87,7 +88,13 @@ class Templates:
             channel: {key: _env_of(channel, key).from_string(text) for key, text in template.items()}
             for channel, template in campaign.templates.items()
         }
-        self._bodies = {i: _JSON.from_string(rule.body) for i, rule in enumerate(campaign.journey) if rule.body}
+        self._bodies = {
+            i: _body_env(rule).from_string(rule.body) for i, rule in enumerate(campaign.journey) if rule.body
+        }
+        self._headers = {
+            i: {name.lower(): _TEXT.from_string(text) for name, text in rule.headers.items()}
+            for i, rule in enumerate(campaign.journey)
+        }
 
     def render(self, channel: str, values: Values) -> dict[str, str]:
         """The channel's content by template key; a channel without a template says what the popup says, as text.
@@ -102,9 +109,13 @@ class Templates:
         return {key: _one_line(text) if (channel, key) in _HEADERS else text for key, text in rendered.items()}
 
     def body(self, rule: int, values: Values) -> str | None:
-        """The rule's own JSON body, or None where the contract's default body is to be used."""
+        """The rule's own body, or None where the contract's default body is to be used."""
         template = self._bodies.get(rule)
         return None if template is None else template.render(**values)
+
+    def headers(self, rule: int, values: Values) -> dict[str, str]:
+        """The rule's own headers, each of one line, by their names in lower case."""
+        return {name: _visible(template.render(**values)) for name, template in self._headers[rule].items()}
 
     def _as_popup(self, channel: str, values: Values) -> dict[str, str]:
         popup = {key: part.render(**values) for key, part in self._channels.get("popup", {}).items()}
@@ -126,10 +137,13 @@ def faults(campaign: Campaign) -> Iterator[tuple[str, str]]:
         for key, text in template.items():
             yield from _faults_of(_env_of(channel, key), text, pointer_of(["templates", channel, key]), campaign)
     for i, rule in enumerate(campaign.journey):
+        for name, text in rule.headers.items():
+            yield from _faults_of(_TEXT, text, pointer_of(["journey", i, "headers", name]), campaign)
         if rule.body is not None:
             pointer = f"/journey/{i}/body"
-            yield from _faults_of(_JSON, rule.body, pointer, campaign)
-            yield from _json_faults(rule.body, pointer)
+            yield from _faults_of(_body_env(rule), rule.body, pointer, campaign)
+            if is_json(rule.content_type):
+                yield from _json_faults(rule.body, pointer)
 
 
 def _faults_of(env: Environment, text: str, pointer: str, campaign: Campaign) -> Iterator[tuple[str, str]]:
@@ -180,6 +194,16 @@ class _Anything(dict[str, Any]):
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _visible(text: str) -> str:
+    """A header's value: what a client cannot send, and a proxy might read as more than one, is left out."""
+    return "".join(c for c in _one_line(text) if c.isprintable())
+
+
+def _body_env(rule: Rule) -> Environment:
+    """Values are escaped for JSON, unless the rule sends something else."""
+    return _JSON if is_json(rule.content_type) else _TEXT
 
 
 def _env_of(channel: str, key: str) -> Environment:

@@ -17,6 +17,7 @@ from promocast.settings import CallSettings, ChannelSettings, PopupSettings, Sig
 THROTTLED = frozenset({408, 425, 429, 502, 504})
 BUSY = frozenset({500, 503})  # held back where they say for how long
 
+NO_MORE: Mapping[str, str] = {}
 REDIRECTS = range(300, 400)
 A_FEW = 3
 
@@ -65,7 +66,15 @@ class Call:
         if target is None:
             return Rejected("not_configured", address_dead=False)
         body = message.content["body"].encode()
-        return await post(target, message.key, body, self._settings, self._clock)
+        return await post(
+            target,
+            message.key,
+            body,
+            self._settings,
+            self._clock,
+            method=message.method,
+            headers=message.headers,
+        )
 
     async def close(self) -> None:
         return None
@@ -87,15 +96,26 @@ def popup_body(message: Message, now: int) -> bytes:
     return orjson.dumps({"type": "popup", "timestamp": rfc3339(now), "data": data})
 
 
-async def post(target: Target, key: str, body: bytes, settings: ChannelSettings, clock: Clock) -> Outcome:
-    """Sign, post, read. The bytes that are signed are the bytes that are sent."""
-    headers = {"content-type": "application/json", "user-agent": "promocast"}
-    headers |= (
-        signing.webhook_headers(target.keys, key, clock() // SECOND, body) if target.keys else {"webhook-id": key}
-    )
+async def post(
+    target: Target,
+    key: str,
+    body: bytes,
+    settings: ChannelSettings,
+    clock: Clock,
+    *,
+    method: str = "POST",
+    headers: Mapping[str, str] = NO_MORE,
+) -> Outcome:
+    """Sign, post, read. The bytes that are signed are the bytes that are sent.
+
+    Args:
+        headers: what goes along besides, by names in lower case. Whatever it holds, the signature's are ours.
+    """
+    ours = {"content-type": "application/json", "user-agent": "promocast", **headers}
+    ours |= signing.webhook_headers(target.keys, key, clock() // SECOND, body) if target.keys else {"webhook-id": key}
     try:
-        answer = await target.http.post(
-            target.url, body, headers, connect_timeout=settings.connect_timeout, timeout=settings.timeout
+        answer = await target.http.request(
+            method, target.url, body, ours, connect_timeout=settings.connect_timeout, timeout=settings.timeout
         )
     except ForbiddenAddress as exc:
         return Halted(exc.cause)

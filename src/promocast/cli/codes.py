@@ -12,6 +12,7 @@ from promocast.cli import context, exporting
 from promocast.errors import NotFound
 from promocast.flows import export as exports
 from promocast.flows import revoke
+from promocast.flows.versions import Versions
 from promocast.ledger import Ledger, codes, story
 from promocast.ledger.exports import Wanted
 from promocast.model import Instant
@@ -81,8 +82,17 @@ def _show_player(told: list[dict[str, Any]], now: Instant, *, as_json: bool) -> 
 @app.command("revoke")
 def revoke_code(code: str, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
     """Take a code out of use, now. What was not sent stays unsent."""
-    with context.open_ledger(context.settings()) as ledger:
-        revoked = revoke.revoke(ledger, code, context.clock(), by=context.who(), reason=reason)
+    settings = context.settings()
+    with context.open_ledger(settings) as ledger:
+        revoked = revoke.revoke(
+            ledger,
+            code,
+            context.clock(),
+            versions=Versions(),
+            ring=context.bell_or_silence(settings),
+            by=context.who(),
+            reason=reason,
+        )
     context.out.print(f"{revoked.code} of {revoked.campaign_id} is revoked")
 
 

@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 from promocast import recipients
 from promocast.campaign import journey
+from promocast.flows import onward, rules
+from promocast.flows.rules import Planned
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, codes, events, moves, players, suppressions
 from promocast.ledger.codes import Code
@@ -34,18 +36,26 @@ class Sending(Protocol):
     def slot(self) -> int: ...
 
 
-def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], now: Instant) -> None:
-    """Record `delivery.sent`; where a code's life begins when it is first sent, it begins now."""
+def sent(conn: Connection, versions: Versions, deliveries: Sequence[Sending], now: Instant) -> Planned:
+    """Record `delivery.sent`, and plan the rules that wait for it; where a code's life begins when it is first sent, it
+    begins now."""
     if not deliveries:
-        return
+        return []
+    told: dict[int, int] = {}
     for each_of_its_own_code in _rounds(deliveries):
-        events.append(conn, Event("delivery.sent", now, subjects=each_of_its_own_code))
+        event_id = events.append(conn, Event("delivery.sent", now, subjects=each_of_its_own_code))
+        told |= dict.fromkeys(each_of_its_own_code, event_id)
+    awaited: set[int] = set()
     code_ids = sorted({one.code_id for one in deliveries if one.channel in PLAYER_CHANNELS})
     # Codes that live from another moment are not written on a send.
     for campaign_id, version, ids in codes.by_version(conn, code_ids):
         campaign = versions.get(conn, campaign_id, version).campaign
         if campaign.code.valid_from == "sent":
             codes.set_expiry(conn, codes.mark_sent(conn, ids, now), journey.expiry(campaign, now))
+        if rules.waited_for(campaign, "delivery.sent"):
+            awaited.update(ids)
+    onward_ids = {one.id: told[one.id] for one in deliveries if one.code_id in awaited}
+    return onward.fire(conn, "delivery.sent", onward_ids, versions, now) if onward_ids else []
 
 
 def _rounds(deliveries: Sequence[Sending]) -> Iterator[list[int]]:

@@ -108,7 +108,7 @@ def held(conn: Connection, dossiers: Sequence[Dossier], now: Instant) -> list[Cl
             probed.remove(dossier.circuit)
         elif dossier.circuit in shut:
             why = _waits_for(dossier.circuit)
-            back.append(outcomes.given_back(dossier.delivery, why, now + HELD_FOR, dossier.code.expires_at))
+            back.append(outcomes.given_back(dossier.delivery, why, now + HELD_FOR, dossier.ends_at))
     return back
 
 

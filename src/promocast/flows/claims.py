@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from promocast import metrics, retry
-from promocast.flows import aftermath, circuits, compose, control
+from promocast.campaign import quiet
+from promocast.flows import aftermath, circuits, compose, control, outcomes, postpone
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
-from promocast.flows.fallback import FAILED, fire_failed
+from promocast.flows.fallback import fire_failed, is_failure
 from promocast.flows.leave import turn_lasts, turn_of
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
-from promocast.ledger import Connection, channels, codes, deliveries, events, moves, players, suppressions
+from promocast.ledger import Connection, channels, codes, contacts, deliveries, events, moves, players, suppressions
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed, Closing
-from promocast.model import DeliveryState, Instant
+from promocast.ledger.engine import lock_players
+from promocast.model import Instant
 from promocast.observe import log
+
+Told = tuple[str, Instant, dict[str, Any]]  # an event's type, when it was, and its data
 
 
 def record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Instant) -> Planned:
@@ -26,15 +31,15 @@ def record(desk: Desk, conn: Connection, closings: Sequence[Closing], now: Insta
         return []
     closed = deliveries.close(conn, closings, now)
     ours = [c for c in closings if c.delivery.id in closed]
-    aftermath.sent(conn, desk.versions, [c.delivery for c in ours if c.state == "sent"], now)
+    planned = aftermath.sent(conn, desk.versions, [c.delivery for c in ours if c.state == "sent"], now)
     aftermath.suppress(conn, [(c.delivery, c.reason or "", c.opted_out) for c in ours if c.address_dead], now)
     _follow(conn, [c for c in ours if c.moved_to], now)
     circuits.tend(desk, conn, closings, now)
     late = len(closings) - len(closed)
     if late:
         log.warning("late_outcomes", count=late)
-    failed = [c.delivery.id for c in ours if c.due_at is None and c.state in FAILED]
-    return fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else []
+    failed = [c.delivery.id for c in ours if c.due_at is None and is_failure(c.state, c.reason)]
+    return planned + (fire_failed(conn, deliveries.ended(conn, failed), desk.versions, now) if failed else [])
 
 
 def _follow(conn: Connection, closings: Sequence[Closing], now: Instant) -> None:
@@ -75,13 +80,20 @@ def claim(
         resends=policy.resends,
         max_attempts=policy.max_attempts,
     )
-    dossiers = _dossiers(desk, conn, claimed)
+    dossiers = _dossiers(desk, conn, claimed, now)
     withheld = {dossier.delivery.id: compose.withheld(dossier, now) for dossier in dossiers}
-    skipped = [closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
+    skipped = [outcomes.closed_unsent(d.delivery, *how) for d in dossiers if (how := withheld[d.delivery.id])]
     metrics.SENDS.labels(channel, "withheld").inc(len(skipped))
-    skipped += _out_of_turn(desk, policy, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
-    skipped += _held(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
-    skipped += _shut_out(conn, [d for d in dossiers if not withheld[d.delivery.id]], withheld, now)
+    left = [d for d in dossiers if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, control.held(conn, left, now))
+    left = [d for d in left if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, postpone.until_morning(left, now))
+    skipped += _out_of_turn(desk, policy, [d for d in left if not withheld[d.delivery.id]], withheld, now)
+    left = [d for d in left if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, circuits.held(conn, left, now))
+    # The last: whoever is counted here goes.
+    left = [d for d in left if not withheld[d.delivery.id]]
+    skipped += _put_off(withheld, postpone.over_the_cap(conn, desk, left, withheld.keys(), now))
     planned = record(desk, conn, skipped, now)
     return [dossier for dossier in dossiers if not withheld[dossier.delivery.id]], planned
 
@@ -99,32 +111,32 @@ def _out_of_turn(
     return [Closing(delivery, "planned", "out of turn", due_at=due_at, counts=False) for delivery, due_at in early]
 
 
-def _shut_out(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
-    """Calls to an endpoint that is stopped; they are planned again, and added to `withheld`."""
-    held = circuits.held(conn, dossiers, now)
-    withheld.update({closing.delivery.id: closing.reason for closing in held})
-    return held
+def _put_off(withheld: dict[int, Any], closings: list[Closing]) -> list[Closing]:
+    """The closings of what has to wait, once it is added to `withheld`."""
+    withheld.update({closing.delivery.id: closing.reason for closing in closings})
+    return closings
 
 
-def _held(conn: Connection, dossiers: Sequence[Dossier], withheld: dict[int, Any], now: Instant) -> list[Closing]:
-    """Messages of a campaign that is paused, planned again, and of a request that was cancelled; they are added to
-    `withheld`."""
-    held = control.held(conn, dossiers, now)
-    withheld.update({closing.delivery.id: closing.reason for closing in held})
-    return held
+def hold_players(desk: Desk, conn: Connection, channel: str, closings: Sequence[Closing], ids: Sequence[int]) -> None:
+    """Hold the players of a turn before any of their codes, as whoever judges their deposits does: all at once, in one
+    order for everybody. Where a cap counts what they are sent, against other senders as well: of two messages to one
+    player the second sees the first.
+    """
+    everything = [*(closing.delivery.id for closing in closings), *ids]
+    if any(channel in cap.channels for cap in desk.caps):
+        found = deliveries.holders(conn, everything)
+        lock_players(conn, sorted({player_id for player_id in found.values() if player_id}))
+    else:
+        deliveries.hold_holders(conn, everything)
 
 
-def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
-    """A delivery that must not be sent (again); unknown, where an earlier attempt may have arrived all the same."""
-    return Closing(delivery, "unknown" if delivery.unknowns else state, why, counts=False)
-
-
-def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[Dossier]:
+def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed], now: Instant) -> list[Dossier]:
     known = aftermath.holders(conn, claimed)
     holder_ids = sorted({code.player_id for code in known.values() if code.player_id})
     holders = players.by_ids(conn, holder_ids)
     causes = events.data_of(conn, sorted({d.event_id for d in claimed if d.event_id is not None}))
     digests = {d.id: (d.channel, _digest(d, known[d.code_id])) for d in claimed}
+    reached = _reached(desk, conn, claimed, known)
     suppressed = suppressions.among(
         conn, sorted({(c, digest) for c, digest in digests.values() if digest}), desk.clock()
     )
@@ -132,11 +144,47 @@ def _dossiers(desk: Desk, conn: Connection, claimed: Sequence[Claimed]) -> list[
     for delivery in claimed:
         code = known[delivery.code_id]
         version = desk.versions.get(conn, code.campaign_id, code.campaign_version)
-        event = causes[delivery.event_id] if delivery.event_id else ("code.issued", code.issued_at, {})
+        event = _event_of(delivery, code, causes)
         holder, why = holders.get(code.player_id or ""), suppressed.get(digests[delivery.id])
         excluded = desk.watch.exclusions is not None and desk.watch.exclusions.excludes(code.player_id or "")
-        found.append(Dossier(delivery, code, version, holder, event, why, excluded))
+        dossier = Dossier(delivery, code, version, holder, event, why, excluded, reached.get(delivery.id, frozenset()))
+        if dossier.hours is not None:
+            # By the moment of the claim: later ones may lie in the window that is to be seen.
+            dossier = replace(dossier, quiet_from=quiet.next_night(dossier.hours, dossier.zone, now))
+        found.append(dossier)
     return found
+
+
+def _event_of(delivery: Claimed, code: Code, known: dict[int, Told]) -> Told:
+    """What fired the rule. One entry stands for many deliveries sent, and only the key tells which this follows."""
+    if not delivery.event_id:
+        return "code.issued", code.issued_at, {}
+    type_, at, data = known[delivery.event_id]
+    if type_ == "delivery.sent":
+        data = {"channel": delivery.event_key.split(":")[1], **data}
+    return type_, at, data
+
+
+def _reached(
+    desk: Desk, conn: Connection, claimed: Sequence[Claimed], known: Mapping[int, Code]
+) -> dict[int, frozenset[str]]:
+    """{delivery: how far other messages of its code have come, of other rules or events}, where that matters."""
+    asking = []
+    for one in claimed:
+        code = known[one.code_id]
+        unless = desk.versions.get(conn, code.campaign_id, code.campaign_version).campaign.journey[one.rule].unless
+        if "delivery.sent" in unless or "delivery.delivered" in unless:
+            asking.append(one)
+    found = contacts.reached(conn, sorted({one.code_id for one in asking})) if asking else []
+    return {
+        one.id: frozenset(
+            word
+            for code_id, rule, key, state in found
+            if code_id == one.code_id and (rule, key) != (one.rule, one.event_key)
+            for word in (("sent", "delivered") if state == "delivered" else ("sent",))
+        )
+        for one in asking
+    }
 
 
 def _digest(delivery: Claimed, code: Code) -> str:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 import orjson
 from liquid.exceptions import LiquidError
 
 from promocast import recipients
-from promocast.campaign import journey
-from promocast.campaign.document import Rule
+from promocast.campaign import journey, quiet
 from promocast.campaign.journey import CodeFacts
+from promocast.campaign.rule import QuietHours, Rule
 from promocast.flows.versions import Version
 from promocast.ledger import events
 from promocast.ledger.codes import Code
 from promocast.ledger.deliveries import Claimed
 from promocast.ledger.players import EXCLUDED, Player
-from promocast.model import Address, DeliveryState, Instant, Message, PushSubscription, Rejected, rfc3339
+from promocast.model import (
+    PLAYER_CHANNELS,
+    Address,
+    DeliveryState,
+    Instant,
+    Message,
+    PushSubscription,
+    Rejected,
+    rfc3339,
+)
 from promocast.returns import Returns
 from promocast.settings import LONGEST_LIFE_OF_A_CALL
 
@@ -33,10 +43,39 @@ class Dossier:
     event: tuple[str, Instant, dict[str, Any]]  # type, at, data
     suppressed: str | None = None  # why the address must not be used
     excluded: bool = False  # says the exclusion service
+    reached: frozenset[str] = frozenset()  # how far other messages of the code have come: sent, delivered
+    quiet_from: Instant | None = None  # when the player's next quiet hours begin
 
     @property
     def rule(self) -> Rule:
         return self.version.campaign.journey[self.delivery.rule]
+
+    @property
+    def zone(self) -> tzinfo:
+        """Where the player's clock is: as the recipient has it, or the player's record, or the campaign."""
+        recorded = self.player.timezone if self.player else None
+        return quiet.zone_of(self.code.recipient.get("timezone"), recorded, self.version.campaign.timezone)
+
+    @property
+    def hours(self) -> QuietHours | None:
+        """The quiet hours that hold for it; none for calls to systems."""
+        if self.delivery.channel not in PLAYER_CHANNELS:
+            return None
+        return self.rule.hours(self.version.campaign.quiet_hours)
+
+    @property
+    def last_use(self) -> Instant | None:
+        """The last moment at which the player can still use what is sent; None where the code has no end."""
+        ends_at = self.code.expires_at
+        return None if ends_at is None else ends_at - self.version.campaign.min_ttl
+
+    @property
+    def ends_at(self) -> Instant | None:
+        """When the delivery is of no use any more: a call's own end, some time after it was due, else that of the
+        code."""
+        if self.delivery.channel != "call":
+            return self.code.expires_at
+        return self.delivery.planned_at + journey.longest_wait(self.rule) + LONGEST_LIFE_OF_A_CALL
 
     @property
     def circuit(self) -> str:
@@ -51,10 +90,19 @@ def withheld(dossier: Dossier, now: Instant) -> tuple[DeliveryState, str] | None
     rejected, as its provider would do it, so that the journey can fall back on another channel; the rest is skipped.
     """
     code, channel = dossier.code, dossier.delivery.channel
-    facts = CodeFacts(code.shown_at, code.revoked_at, code.expires_at, code.redeemed, code.max_redemptions)
+    facts = CodeFacts(
+        code.shown_at,
+        code.revoked_at,
+        code.expires_at,
+        code.redeemed,
+        code.max_redemptions,
+        expired=code.expires_at is not None and now >= code.expires_at,
+        sent="sent" in dossier.reached,
+        delivered="delivered" in dossier.reached,
+    )
     reason = journey.withheld(dossier.rule, facts)
     if channel == "call":
-        too_late = now >= dossier.delivery.planned_at + LONGEST_LIFE_OF_A_CALL
+        too_late = dossier.ends_at is not None and now >= dossier.ends_at
         return ("skipped", reason) if reason else ("exhausted", "too_late") if too_late else None
     reason = reason or journey.dead(facts, now, dossier.version.campaign.min_ttl)
     reason = reason or (dossier.player.refusal(channel, now) if dossier.player else None)
@@ -81,7 +129,9 @@ def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejecte
     unsubscribe_url = returns.unsubscribe_url(key) if delivery.channel == "email" else ""
     try:
         adapter, address = _address(dossier)
-        content = _content(dossier, key, unsubscribe_url)
+        values = _values(dossier)
+        content = _content(dossier, values, key, unsubscribe_url)
+        headers = dossier.version.templates.headers(delivery.rule, values) if delivery.channel == "call" else {}
     except LookupError:
         return Rejected("no_address", address_dead=False)
     except LiquidError as exc:
@@ -100,6 +150,8 @@ def message(dossier: Dossier, returns: Returns) -> tuple[str, Message] | Rejecte
         unsubscribe_url=unsubscribe_url,
         report_url=returns.report_url(delivery.channel, key) if delivery.channel == "sms" else "",
         return_token=returns.token("bounce", key) if delivery.channel == "email" else "",
+        method=dossier.rule.method,
+        headers=headers,
     )
 
 
@@ -109,8 +161,7 @@ def _address(dossier: Dossier) -> tuple[str, Address]:
     return recipients.address_at(dossier.code.recipient, dossier.delivery.channel, dossier.delivery.slot)
 
 
-def _content(dossier: Dossier, key: str, unsubscribe_url: str) -> dict[str, str]:
-    values = _values(dossier)
+def _content(dossier: Dossier, values: dict[str, Any], key: str, unsubscribe_url: str) -> dict[str, str]:
     values["message"] = {"unsubscribe_url": unsubscribe_url}
     if dossier.delivery.channel != "call":
         return dossier.version.templates.render(dossier.delivery.channel, values)

@@ -113,9 +113,8 @@ def _turn(desk: Desk, channel: str, closings: Sequence[Closing], ids: Sequence[i
         try:
             claims.opt_out(desk, closings)
             with desk.ledger.begin() as conn:
+                claims.hold_players(desk, conn, channel, closings, ids)
                 now = desk.clock()
-                # Before any code, as whoever judges their deposits holds them.
-                deliveries.hold_holders(conn, [*(closing.delivery.id for closing in closings), *ids])
                 planned = claims.record(desk, conn, closings, now)
                 dossiers, more = claims.claim(desk, conn, channel, ids, now)
         except LedgerUnavailable as exc:
@@ -154,7 +153,7 @@ def _not_on_hold(desk: Desk, channel: str, dossiers: list[Dossier]) -> tuple[lis
     wait = {account: ms for account, ms in zip(asked, desk.limiter.holds(asked), strict=True) if ms > 0}
     held = {d.delivery.id: wait[accounts[d.delivery.id]] for d in dossiers if accounts[d.delivery.id] in wait}
     back = [
-        outcomes.given_back(d.delivery, "on hold", now + held[d.delivery.id], d.code.expires_at)
+        outcomes.given_back(d.delivery, "on hold", now + held[d.delivery.id], d.ends_at)
         for d in dossiers
         if d.delivery.id in held
     ]
@@ -171,7 +170,7 @@ def _launch(desk: Desk, flight: _Flight, dossier: Dossier, closings: list[Closin
     channel = desk.adapters.get(adapter)
     if channel is None or (adapter == "call" and dossier.circuit not in desk.targets):
         metrics.SENDS.labels(dossier.delivery.channel, "withheld").inc()
-        closings.append(claims.closed_unsent(dossier.delivery, "skipped", "not_configured"))
+        closings.append(outcomes.closed_unsent(dossier.delivery, "skipped", "not_configured"))
         return
     leave = Leave(desk, dossier, moment)
     flight.launch(desk.loop, dossier, leave, _send(leave, channel, message))
@@ -209,16 +208,16 @@ def _last_landings(desk: Desk, flight: _Flight) -> list[Closing]:
 def _closing(desk: Desk, dossier: Dossier, outcome: Outcome | Withheld) -> Closing:
     if isinstance(outcome, Withheld):
         if outcome.again_in is None:
-            return claims.closed_unsent(dossier.delivery, "skipped", outcome.reason)
+            return outcomes.closed_unsent(dossier.delivery, "skipped", outcome.reason)
         again_at = desk.clock() + outcome.again_in
-        return outcomes.given_back(dossier.delivery, outcome.reason, again_at, dossier.code.expires_at)
+        return outcomes.given_back(dossier.delivery, outcome.reason, again_at, dossier.ends_at)
     if isinstance(outcome, Deferred) and outcome.account:
         desk.limiter.hold(compose.account(dossier), outcome.until)
     closing = outcomes.closing(
         dossier.delivery,
         outcome,
         desk.policies[dossier.delivery.channel],
-        ends_at=dossier.code.expires_at,
+        ends_at=dossier.ends_at,
         now=desk.clock(),
         jitter=desk.jitter,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promocast import retry
+from promocast.campaign.caps import Cap
 from promocast.flows import Limiter, Ring
 from promocast.flows.outcomes import Policy
 from promocast.flows.versions import Versions
@@ -36,3 +37,4 @@ class Desk:
     limiter: Limiter
     stopping: threading.Event
     stop_grace: int
+    caps: Sequence[Cap] = ()

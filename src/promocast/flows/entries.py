@@ -18,13 +18,16 @@ from promocast.model import Instant
 
 
 @dataclass(frozen=True, slots=True)
-class _Redeemed:
-    """A redemption, the code and campaign of it, and its event's place among the events."""
+class _Firing:
+    """An event of a code that its journey may wait for. `event` is its place among the events; `key` its key, or of a
+    redemption that is not written yet the deposit's id."""
 
-    redemption: NewRedemption
     code: Code
     campaign: Campaign
+    cause: Cause
     event: int
+    key: str
+    redeeming: bool = False
 
 
 @dataclass(slots=True)
@@ -32,10 +35,11 @@ class Entries:
     """Whoever adds to these holds all that they change, so each of them must find what it changes as it was judged."""
 
     _verdicts: list[Judged] = field(default_factory=list)
-    _redeemed: list[_Redeemed] = field(default_factory=list)
+    _redeemed: list[NewRedemption] = field(default_factory=list)
     _rolled_back: list[Redemption] = field(default_factory=list)
     _bound: dict[int, str] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
+    _firings: list[_Firing] = field(default_factory=list)
 
     def verdict(self, judged: Judged) -> None:
         self._verdicts.append(judged)
@@ -47,11 +51,23 @@ class Entries:
         self._bound[code.id] = player_id
 
     def redeem(self, redemption: NewRedemption, code: Code, campaign: Campaign, event: Event) -> None:
-        self._redeemed.append(_Redeemed(redemption, code, campaign, len(self._events)))
+        self._redeemed.append(redemption)
+        cause, key = Cause("code.redeemed"), redemption.deposit_id
+        self._firings.append(_Firing(code, campaign, cause, len(self._events), key, redeeming=True))
         self._events.append(event)
 
-    def roll_back(self, redeemed: Redemption, event: Event) -> None:
+    def roll_back(self, redeemed: Redemption, code: Code, campaign: Campaign, event: Event) -> None:
         self._rolled_back.append(redeemed)
+        cause, key = Cause("code.rolled_back"), str(redeemed.id)
+        self._firings.append(_Firing(code, campaign, cause, len(self._events), key))
+        self._events.append(event)
+
+    def refuse(
+        self, deposit_id: str, reason: str | None, code: Code | None, campaign: Campaign | None, event: Event
+    ) -> None:
+        if code is not None and campaign is not None:
+            cause = Cause("deposit.refused", reason=reason)
+            self._firings.append(_Firing(code, campaign, cause, len(self._events), deposit_id))
         self._events.append(event)
 
     def write(self, conn: Connection, now: Instant) -> Planned:
@@ -62,7 +78,7 @@ class Entries:
         """
         undone = [redeemed.id for redeemed in self._rolled_back]
         returned = Counter(redeemed.code_id for redeemed in self._rolled_back)
-        taken = Counter(one.code.id for one in self._redeemed)
+        taken = Counter(one.code_id for one in self._redeemed)
         _all("redemption", len(undone), deposits.roll_back(conn, undone, now))
         # What is given back goes first, for it may be what is taken.
         _all("code given back", len(returned), codes.give_back(conn, returned))
@@ -72,25 +88,14 @@ class Entries:
         return self._fire(conn, now)
 
     def _fire(self, conn: Connection, now: Instant) -> Planned:
-        redemption_ids = deposits.add_redemptions(conn, [one.redemption for one in self._redeemed], now)
+        redemption_ids = deposits.add_redemptions(conn, self._redeemed, now)
         _all("deposit redeeming", len(self._redeemed), len(redemption_ids))
         event_ids = events.append_all(conn, self._events)
-        cause = Cause("code.redeemed")
-        return rules.fire(
-            conn,
-            [
-                Fired(
-                    one.campaign,
-                    one.code.id,
-                    one.code.recipient,
-                    cause,
-                    event_ids[one.event],
-                    event_key=str(redemption_ids[one.redemption.deposit_id]),
-                )
-                for one in self._redeemed
-            ],
-            now,
-        )
+        fired = []
+        for one in self._firings:
+            key = str(redemption_ids[one.key]) if one.redeeming else one.key
+            fired.append(Fired(one.campaign, one.code.id, one.code.recipient, one.cause, event_ids[one.event], key))
+        return rules.fire(conn, fired, now)
 
 
 def _all(what: str, judged: int, found: int) -> None:

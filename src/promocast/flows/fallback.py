@@ -18,6 +18,15 @@ from promocast.model import PLAYER_CHANNELS, Instant
 
 # What ends a delivery without its message having arrived, or being known to have.
 FAILED: Final = frozenset({"rejected", "exhausted", "unknown"})
+# Why a message was skipped that was wanted, and whose channel had no time for it while its code lived.
+QUIET: Final = "quiet_hours"
+CAPPED: Final = "capped"
+
+
+def is_failure(state: str, reason: str | None) -> bool:
+    """Whether a delivery has ended so that another channel is to be tried. What is skipped otherwise is not wanted, on
+    any channel."""
+    return state in FAILED or (state == "skipped" and reason in (QUIET, CAPPED))
 
 
 def fire_failed(conn: Connection, ended: Collection[Ended], versions: Versions, now: Instant) -> Planned:
@@ -40,7 +49,7 @@ def fire_failed(conn: Connection, ended: Collection[Ended], versions: Versions, 
 
 def _is_hopeless(conn: Connection, one: Ended) -> bool:
     states = deliveries.siblings(conn, one)
-    return all(state in FAILED and not open_ for state, open_ in states)
+    return all(is_failure(state, reason) and not open_ for state, reason, open_ in states)
 
 
 def _failed(conn: Connection, code: Code, one: Ended, versions: Versions, now: Instant) -> Fired | None:

@@ -40,6 +40,8 @@ from promocast.settings import BrakeSettings
 
 # An alphabet in which most draws are taken needs many; one in which all are taken never ends.
 MOST_DRAWS: Final = 64
+# Why a recipient has no code whom the campaign holds out, to measure what it does to the others.
+CONTROL_GROUP: Final = "control_group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +182,13 @@ def _admissible(
         return [], [{"player_id": player_id, "reason": "campaign_ended"} for player_id, _ in part.recipients]
     known = players.by_ids(conn, [player_id for player_id, _ in part.recipients])
     excluded = {player_id for player_id, player in known.items() if player.excluded(now)}
+    refused = dict.fromkeys(excluded, "player_excluded")
+    for player_id, _ in part.recipients:
+        if journey.held_out(version.campaign, player_id):
+            refused.setdefault(player_id, CONTROL_GROUP)
     return (
-        [(player_id, stored) for player_id, stored in part.recipients if player_id not in excluded],
-        [{"player_id": player_id, "reason": "player_excluded"} for player_id in sorted(excluded)],
+        [(player_id, stored) for player_id, stored in part.recipients if player_id not in refused],
+        [{"player_id": player_id, "reason": refused[player_id]} for player_id in sorted(refused)],
     )
 
 

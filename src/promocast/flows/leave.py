@@ -15,6 +15,7 @@ from promocast.errors import Withheld
 from promocast.flows import AHEAD, SLACK, Grant, Moment, aftermath, compose
 from promocast.flows.compose import Dossier
 from promocast.flows.desk import Desk
+from promocast.flows.fallback import QUIET
 from promocast.ledger import suppressions
 from promocast.model import PLAYER_CHANNELS, SECOND
 from promocast.settings import LEASE_RESERVE
@@ -74,11 +75,15 @@ class Leave:
     def check(self) -> None:
         """
         Raises:
-            Withheld: the lease has ended, so it may be somebody else's by now; or the gate is closed.
+            Withheld: the lease has ended, so it may be somebody else's by now; quiet hours have begun since the claim,
+                which is to be made anew; or the gate is closed.
         """
         delivery, now = self._dossier.delivery, self._desk.clock()
         if now >= delivery.attempted_at + self._policy.lease:
             raise Withheld(LATE, 0)
+        quiet_from = self._dossier.quiet_from
+        if quiet_from is not None and now >= quiet_from:
+            raise Withheld(QUIET, 0)
         if delivery.channel in PLAYER_CHANNELS:
             self._desk.watch.check(self._dossier.code, delivery.channel, now)
 

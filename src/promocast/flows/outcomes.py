@@ -8,7 +8,7 @@ from typing import Any, Final
 from promocast import retry
 from promocast.ledger.deliveries import Claimed, Closing
 from promocast.model import Deferred, DeliveryState, Failed, Halted, Instant, Outcome, Rejected, Sent
-from promocast.settings import LONGEST_LIFE_OF_A_CALL, UnknownPolicy
+from promocast.settings import UnknownPolicy
 
 _RESENDS: Final[dict[UnknownPolicy, int]] = {"resend": 1_000_000, "once": 1, "wait": 0}
 
@@ -41,9 +41,8 @@ def closing(
     """The delivery's next state.
 
     Args:
-        ends_at: when the code ends; a later time to try again would come to nothing.
+        ends_at: when the delivery comes to its end; a later time to try again would come to nothing.
     """
-    ends_at = end_of(delivery, ends_at)
     match outcome:
         case Sent(ref, moved_to):
             return Closing(delivery, "sent", ref=ref, moved_to=moved_to)
@@ -63,14 +62,14 @@ def closing(
             return _again(delivery, why, retry.next_due(now, delivery.attempts, jitter), ends_at, counts=True)
 
 
-def end_of(delivery: Claimed, code_ends_at: Instant | None) -> Instant | None:
-    """When a delivery is of no use any more: a call's own end, else that of its code."""
-    return delivery.planned_at + LONGEST_LIFE_OF_A_CALL if delivery.channel == "call" else code_ends_at
-
-
 def given_back(delivery: Claimed, why: str, until: Instant, ends_at: Instant | None) -> Closing:
     """A delivery whose time has not come; it costs no attempt, and is looked at again no later than at its end."""
-    return _again(delivery, why, until, end_of(delivery, ends_at), counts=False)
+    return _again(delivery, why, until, ends_at, counts=False)
+
+
+def closed_unsent(delivery: Claimed, state: DeliveryState, why: str) -> Closing:
+    """A delivery that must not be sent (again); unknown, where an earlier attempt may have arrived all the same."""
+    return Closing(delivery, "unknown" if delivery.unknowns else state, why, counts=False)
 
 
 def _final(delivery: Claimed, state: DeliveryState, why: str, **more: Any) -> Closing:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promocast import retry
-from promocast.flows import Ring, aftermath, circuits, rules
+from promocast.flows import Ring, aftermath, circuits, onward, rules
 from promocast.flows.fallback import FAILED, fire_failed
 from promocast.flows.outcomes import Policy
 from promocast.flows.rules import Planned
@@ -88,12 +88,14 @@ def _follow(conn: Connection, one: Settled, report: Report, versions: Versions, 
     if report.halted:
         circuits.halt(conn, one.channel, report.why or "", now)
     codes.hold(conn, [one.code_id])  # for its events are numbered
+    planned: Planned = []
     if one.state in ("sent", "delivered") and one.was != "sent":
-        aftermath.sent(conn, versions, [one], now)
+        planned += aftermath.sent(conn, versions, [one], now)
     if one.state == "delivered":
         campaign_id = codes.by_ids(conn, [one.code_id])[one.code_id].campaign_id
-        events.append(conn, Event("delivery.delivered", now, campaign_id, one.code_id, {"channel": one.channel}))
-    return fire_failed(conn, deliveries.ended(conn, [one.id]), versions, now) if one.state in FAILED else []
+        event = Event("delivery.delivered", now, campaign_id, one.code_id, {"channel": one.channel})
+        planned += onward.fire(conn, "delivery.delivered", {one.id: events.append(conn, event)}, versions, now)
+    return planned + (fire_failed(conn, deliveries.ended(conn, [one.id]), versions, now) if one.state in FAILED else [])
 
 
 def _reachability(conn: Connection, told: Reachability, now: Instant) -> None:

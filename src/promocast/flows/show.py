@@ -1,6 +1,7 @@
 """Show: a code was seen. The player's browser says so by a client action, a CRM by "save the code".
 
-Only a client action moves journeys on; what a CRM reports never does, or the two would call each other in a circle.
+Both move journeys on by `code.shown`, once in a code's life. Only the player's browser moves them on by the client
+action itself: what a CRM reports never does, or the two would call each other in a circle.
 """
 
 from __future__ import annotations
@@ -72,11 +73,11 @@ def _act(
     version = versions.get(conn, code.campaign_id, code.campaign_version)
     if code.player_id is None and action.user_ext_id is not None:
         codes.bind(conn, {code.id: action.user_ext_id})
-    mark_shown(conn, code, version, now)
+    planned = mark_shown(conn, code, version, now)
     name = action.payload.client_action
     cause = Cause("client_action", action=name)
     fired = Fired(version.campaign, code.id, code.recipient, cause, event_id, event_key=name)
-    return rules.fire(conn, [fired], now)
+    return planned + rules.fire(conn, [fired], now)
 
 
 def settle_early(ledger: Ledger, now: Instant, limit: int, *, versions: Versions, ring: Ring) -> int:
@@ -125,6 +126,7 @@ def saved(
     folded = fold(text)
     if not folded:
         raise InputError("invalid_code", "A code has at least one letter or digit.")
+    planned: Planned = []
     with ledger.begin() as conn:
         code = codes.by_folded(conn, [folded], lock=True).get(folded)
         if code is None:
@@ -137,21 +139,23 @@ def saved(
         else:
             if code.player_id is None and player_id is not None:
                 codes.bind(conn, {code.id: player_id})
-            mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
+            planned = mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
             code = codes.by_ids(conn, [code.id])[code.id]
+    rules.ring_due(ring, planned, now)
     waiting.wake_for(ledger, [folded], now, ring)
     if anothers:
         raise _another_players()
     return code
 
 
-def mark_shown(conn: Connection, code: Code, version: Version, now: Instant) -> None:
-    """Set the anchor, once; where it starts the code's life, set its end."""
+def mark_shown(conn: Connection, code: Code, version: Version, now: Instant) -> Planned:
+    """Set the anchor, once; where it starts the code's life, set its end. Plan the rules that wait for it."""
     if not codes.mark_shown(conn, code.id, now):
-        return
+        return []
     if version.campaign.code.valid_from == "shown":
         codes.set_expiry(conn, [code.id], journey.expiry(version.campaign, now))
-    events.append(conn, Event("code.shown", now, code.campaign_id, code.id))
+    event_id = events.append(conn, Event("code.shown", now, code.campaign_id, code.id))
+    return rules.fire(conn, [Fired(version.campaign, code.id, code.recipient, Cause("code.shown"), event_id)], now)
 
 
 def _record_external(

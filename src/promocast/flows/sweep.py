@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from promocast import jobs, retry
+from promocast.campaign.journey import Cause
 from promocast.flows import Ring, outcomes, rules, show
 from promocast.flows.fallback import fire_failed
 from promocast.flows.outcomes import Policy
-from promocast.flows.rules import Planned
+from promocast.flows.rules import Fired, Planned
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, Ledger, channels, codes, deliveries, deposits, events, requests
 from promocast.ledger.deliveries import Due
@@ -50,7 +51,8 @@ def sweep(
     """
     now = clock()
     leases_ended = _end_leases(ledger, policies, now, jitter, settings.batch)
-    expired = _expire(ledger, now, settings.batch)
+    expired, planned = _expire(ledger, versions, now, settings.batch)
+    rules.ring_due(ring, planned, now)
     early = show.settle_early(ledger, now, settings.batch, versions=versions, ring=ring)
     before = now - settings.ring_after
     with ledger.read() as conn:
@@ -104,11 +106,12 @@ def _give_up(ledger: Ledger, ids: list[int], versions: Versions, now: Instant) -
         return len(given_up), fire_failed(conn, deliveries.ended(conn, given_up), versions, now)
 
 
-def _expire(ledger: Ledger, now: Instant, limit: int) -> int:
-    """Record `code.expired` for codes whose end has come unused. The event gates nothing: times do."""
+def _expire(ledger: Ledger, versions: Versions, now: Instant, limit: int) -> tuple[int, Planned]:
+    """Record `code.expired` for codes whose end has come unused, and plan the rules that wait for it; how many there
+    were. The event gates nothing: times do."""
     with ledger.read() as conn:
         if not codes.any_ended(conn, now):
-            return 0
+            return 0, []
     with ledger.begin() as conn:
         ended = codes.take_expired(conn, now, limit)
         unused = [
@@ -116,6 +119,11 @@ def _expire(ledger: Ledger, now: Instant, limit: int) -> int:
             for code in ended
             if code.revoked_at is None and (code.max_redemptions is None or code.redeemed < code.max_redemptions)
         ]
+        fired = []
         for code in unused:
-            events.append(conn, Event("code.expired", code.expires_at or now, code.campaign_id, code.id))
-        return len(unused)
+            event = Event("code.expired", code.expires_at or now, code.campaign_id, code.id)
+            campaign = versions.get(conn, code.campaign_id, code.campaign_version).campaign
+            event_id = events.append(conn, event)
+            cause = Cause("code.expired")
+            fired.append(Fired(campaign, code.id, code.recipient, cause, event_id, at=event.at))
+        return len(unused), rules.fire(conn, fired, now)

@@ -227,7 +227,10 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
             "reason": verdict.reason,
             "near_miss": verdict.near_miss,
         }
-        bench.entries.event(Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
+        event = Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data)
+        code = bench.codes.get(verdict.code_id or 0)  # none, where the deposit concerns no code of the player's
+        issued_with = None if code is None else bench.issued_with(code)
+        bench.entries.refuse(deposit.deposit_id, verdict.reason, code, issued_with, event)
     return _keep(bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=looks_for_code)
 
 
@@ -301,5 +304,6 @@ def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: d
     bench.count(code, deposit.player_id, -1)
     bench.limits.give_back(code.campaign_id, redeemed.currency, redeemed.reward_units or 0)
     data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id}
-    bench.entries.roll_back(redeemed, Event("code.rolled_back", bench.now, code.campaign_id, code.id, data))
+    event = Event("code.rolled_back", bench.now, code.campaign_id, code.id, data)
+    bench.entries.roll_back(redeemed, code, bench.issued_with(code), event)
     return {**verdict, **_VOID}

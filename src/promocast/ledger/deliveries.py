@@ -50,6 +50,7 @@ class Claimed:
     unknowns: int
     planned_at: Instant
     attempted_at: Instant
+    event_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ _CLAIMED: Final = (
     deliveries.c.unknowns,
     deliveries.c.planned_at,
     deliveries.c.attempted_at,
+    deliveries.c.event_key,
 )
 
 
@@ -179,7 +181,7 @@ def _keep_history(conn: Connection, closings: Sequence[Closing], now: Instant) -
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A delivery for which nothing more will be tried."""
+    """A delivery of which something is known: that nothing more will be tried, mostly."""
 
     id: int
     code_id: int
@@ -195,13 +197,13 @@ def ended(conn: Connection, ids: Sequence[int]) -> list[Ended]:
     return [Ended(**row._asdict()) for row in conn.execute(statement)]
 
 
-def siblings(conn: Connection, one: Ended) -> list[tuple[str, bool]]:
-    """[(state, whether something more will be tried)] of all deliveries by the same rule, event and channel."""
+def siblings(conn: Connection, one: Ended) -> list[tuple[str, str | None, bool]]:
+    """[(state, reason, whether something more will be tried)] of all deliveries by the same rule, event and channel."""
     d = deliveries.c
-    statement = select(d.state, d.due_at.is_not(None)).where(
+    statement = select(d.state, d.reason, d.due_at.is_not(None)).where(
         d.code_id == one.code_id, d.rule == one.rule, d.event_key == one.event_key, d.channel == one.channel
     )
-    return [(row[0], bool(row[1])) for row in conn.execute(statement)]
+    return [(row[0], row[1], bool(row[2])) for row in conn.execute(statement)]
 
 
 def overdue_leases(conn: Connection, now: Instant, limit: int, *, lock: bool = True) -> list[Claimed]:

@@ -28,6 +28,12 @@ EVENTS: Final[Mapping[str, str]] = {
 REASONS: Final[Mapping[str, str]] = {
     "unless code.shown": "the player has seen the code already",
     "unless code.redeemed": "the code was redeemed already",
+    "unless code.expired": "the code has expired",
+    "unless code.revoked": "the code was revoked",
+    "unless delivery.sent": "the player was sent something else of the code already",
+    "unless delivery.delivered": "something else of the code has reached the player already",
+    "quiet_hours": "the player is not to be disturbed at this time",
+    "capped": "the player was sent as many messages as are allowed",
     "revoked": "the code was revoked",
     "redeemed": "the code is used up",
     "expired": "the code has expired",

@@ -34,6 +34,7 @@ __all__ = [
     "ApiSettings",
     "BrakeSettings",
     "CallSettings",
+    "CapSettings",
     "ChannelSettings",
     "ChannelsSettings",
     "EmailSettings",
@@ -92,6 +93,14 @@ class SweepSettings(Section):
     batch: int = Field(2_000, ge=1)
 
 
+class CapSettings(Section):
+    """No more than `most` messages to one player within `per`, on the channels together; on all where none is named."""
+
+    channels: tuple[Literal["popup", "email", "push", "telegram", "sms"], ...] = ()
+    most: int = Field(ge=1)
+    per: Duration = Field(ge=MINUTE, le=366 * DAY)
+
+
 class ExclusionSettings(Section):
     url: str = ""
     token: SecretStr = SecretStr("")
@@ -146,6 +155,7 @@ class Settings(Section):
     endpoints: dict[str, SignedPost] = {}
     hooks: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")], HookSettings] = {}
     exclusion: ExclusionSettings = ExclusionSettings()
+    caps: tuple[CapSettings, ...] = ()
     verification: VerificationSettings = VerificationSettings()
     brake: BrakeSettings = BrakeSettings()
     seal: SealSettings = SealSettings()
