@@ -118,7 +118,7 @@ def judge(
             for known in told.values()
         }
         redeemed = deposits.redemption_of(conn, list(told))
-        bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
+        bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock)
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             if anew is not None:
@@ -139,20 +139,23 @@ def _open_bench(
     redeemed: dict[str, Redemption],
     versions: Versions,
     terms: VerificationSettings,
-    now: Instant,
+    clock: Clock,
 ) -> _Bench:
     player_ids = sorted({deposit.player_id for deposit in batch})
     lock_players(conn, player_ids)
     quoted = sorted({fold(deposit.promo_code) for deposit in batch if deposit.promo_code is not None})
     unquoted = sorted({deposit.player_id for deposit in batch if deposit.promo_code is None and deposit.approved})
     held = codes.hold_for_judging(conn, quoted, unquoted, sorted(r.code_id for r in redeemed.values()))
+    in_force = limits.hold(conn, sorted({code.campaign_id for code in held}), versions)
+    # Now that all is held: whoever had to wait for another judging has the later time.
+    now = clock()
     return _Bench(
         conn=conn,
         versions=versions,
         terms=terms,
         now=now,
         codes={code.id: code for code in held},
-        limits=limits.hold(conn, sorted({code.campaign_id for code in held}), versions),
+        limits=in_force,
         active=deposits.active_redemptions(conn, player_ids),
         excluded={player.player_id for player in players.by_ids(conn, player_ids).values() if player.excluded(now)},
         planned=[],
@@ -196,7 +199,15 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
     if verdict.result == "accepted":
         _redeem(bench, deposit, verdict)
     elif verdict.result == "refused" and deposit.approved:
-        data = {"deposit_id": deposit.deposit_id, "player_id": deposit.player_id, "reason": verdict.reason}
+        data = {
+            "deposit_id": deposit.deposit_id,
+            "player_id": deposit.player_id,
+            "amount": _amount(deposit),
+            "currency": deposit.currency,
+            "reason": verdict.reason,
+            "excluded": deposit.player_id in bench.excluded,
+            **_as_judged(deposit),
+        }
         events.append(bench.conn, Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data))
     return _keep(
         bench, deposit, verdict.as_json(deposit.deposit_id), looks_for_code=_looks_for_code(bench, deposit, verdict)
@@ -233,7 +244,7 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
     currency, reward = deposit.currency or "", verdict.reward
     reward_units = units(Decimal(reward["amount"]), currency) if reward and "amount" in reward else None
     bench.limits.spend(code.campaign_id, currency, reward_units or 0)
-    amount = "" if deposit.amount is None else written(deposit.amount, currency)
+    amount = _amount(deposit) or ""
     redemption_id = deposits.add_redemption(
         bench.conn,
         code_id=code.id,
@@ -251,15 +262,28 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "player_id": deposit.player_id,
         "amount": amount,
         "currency": currency,
-        "payment_method": deposit.payment_method,
-        "occurred_at": rfc3339(deposit.occurred_at),
         "reward": reward,
+        **_as_judged(deposit),
     }
     event_id = events.append(bench.conn, Event("code.redeemed", bench.now, code.campaign_id, code.id, data))
     campaign = bench.versions.get(bench.conn, code.campaign_id, code.campaign_version).campaign
     cause = Cause("code.redeemed")
     fired = Fired(campaign, code.id, code.recipient, cause, event_id, event_key=str(redemption_id))
     bench.planned += rules.fire(bench.conn, [fired], bench.now)
+
+
+def _amount(deposit: Deposit) -> str | None:
+    return None if deposit.amount is None else written(deposit.amount, deposit.currency or "")
+
+
+def _as_judged(deposit: Deposit) -> dict[str, Any]:
+    """What of the deposit later messages may still tell, as it was believed when it was judged."""
+    return {
+        "payment_method": deposit.payment_method,
+        "deposit_index": deposit.deposit_index,
+        "occurred_at": rfc3339(deposit.occurred_at),
+        "quoted": deposit.promo_code is not None,
+    }
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:
