@@ -10,12 +10,15 @@ from rich.table import Table
 
 from promocast.campaign import label_tags
 from promocast.cli import campaign_files, context
+from promocast.cli.backtest import backtest
 from promocast.cli.campaign_files import Checked
 from promocast.errors import CampaignError, InputError
 from promocast.ledger import campaigns
 from promocast.model import rfc3339
 
 app = typer.Typer(help="Check campaign files, put them in force, list them.", no_args_is_help=True)
+
+app.command()(backtest)
 
 File = Annotated[Path, typer.Argument(help="A campaign's TOML file.")]
 

@@ -65,11 +65,20 @@ def apply(ledger: Ledger, checked: Checked, now: Instant) -> tuple[int, bool]:
     Raises:
         CampaignError: the check found errors; the version in force stays.
     """
+    refuse_errors(checked)
+    with ledger.begin() as conn:
+        return campaigns.apply(conn, checked.campaign.id, checked.document, checked.digest, now)
+
+
+def refuse_errors(checked: Checked) -> None:
+    """Stop where a campaign could not be applied.
+
+    Raises:
+        CampaignError: the check found errors.
+    """
     errors = [(finding, line) for finding, line in checked.findings if finding.level == "error"]
     if errors:
         raise CampaignError(str(checked.path), [Fault(f.pointer, f.reason, line) for f, line in errors])
-    with ledger.begin() as conn:
-        return campaigns.apply(conn, checked.campaign.id, checked.document, checked.digest, now)
 
 
 def files(settings: Settings) -> list[Path]:
