@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+from promocast import jobs
 from promocast.campaign.backtest import Account
 from promocast.campaign.judging import Compared, Outcome
 from promocast.errors import UnknownCampaign
 from promocast.flows import backtest as flow
-from promocast.flows import revoke, show
+from promocast.flows import revoke, show, tell, verify
 from promocast.flows.backtest import Result
 from promocast.flows.past import Period
 from promocast.ledger import Ledger, deposits, history, players, schema
@@ -91,6 +92,38 @@ def test_the_campaign_in_force_reproduces_every_verdict_of_a_hard_history(bench:
         assert {key: units for key, units in recorded.items() if units} == {k: v for k, v in spent.items() if v}
         assert result.replay.difference == Account()
     assert dump(bench) == before
+
+
+def test_a_code_is_whose_it_was_then(bench: Bench) -> None:
+    bench.apply(EXTERNAL)
+    save(bench, "CRM-77")
+    bench.deposit("tx-1", promo_code="CRM-77", amount="1.00")
+    bench.deposit("tx-2", player_id="p2")
+    bench.clock.advance(1)
+    save(bench, "CRM-77", "p2")
+    bench.deposit("tx-3", promo_code="CRM-77")
+    bench.clock.advance(1)
+    bench.deposit("tx-4", player_id="p2")
+
+    result, found = backtest(bench, ALWAYS_STARTED + EXTERNAL)
+
+    results = {i: one.after.reason or one.after.result for i, one in found.items()}
+    assert results == {"tx-1": "below_minimum", "tx-2": "no_code", "tx-3": "other_player", "tx-4": "accepted"}
+    assert (result.replay.not_reproduced, changed(found)) == ([], {})
+
+
+def test_a_code_that_was_shown_later_had_not_begun_to_end(bench: Bench) -> None:
+    shortly = with_code('valid_for = "1m"\nvalid_from = "shown"')
+    bench.apply(shortly)
+    [code] = bench.issue("p1")
+    bench.deposit("tx-1", promo_code=code.code, occurred_at="2026-11-24T10:04:00Z")
+    bench.clock.advance(MINUTE)
+    save(bench, code.code)
+
+    result, found = backtest(bench, ALWAYS_STARTED + shortly)
+
+    assert found["tx-1"].after.result == "accepted"
+    assert (result.replay.not_reproduced, changed(found)) == ([], {})
 
 
 # An edit
@@ -424,8 +457,9 @@ class RunningClock(StoppedClock):
 
 def test_judgings_of_many_at_once_are_reproduced(ledger: Ledger) -> None:
     bench = Bench(ledger, RunningClock())
-    bench.apply(with_redemption('per_player = 2\nbudget = { amount = { EUR = "400.00" } }'))
-    for number in range(6):
+    document = with_redemption('budget = { amount = { EUR = "100.00" } }')
+    bench.apply(document)
+    for number in range(2):
         bench.issue("p1", "p2", "p3", request_id=f"r-{number}")
     gate = threading.Barrier(6)
 
@@ -441,10 +475,30 @@ def test_judgings_of_many_at_once_are_reproduced(ledger: Ledger) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(deposit, range(6)))
 
-    result, found = backtest(
-        bench, ALWAYS_STARTED + with_redemption('per_player = 2\nbudget = { amount = { EUR = "400.00" } }')
-    )
+    result, found = backtest(bench, ALWAYS_STARTED + document)
 
     assert len(found) == 120
+    assert {one.before.reason or one.before.result for one in found.values()} >= {"no_code", "rolled_back"}
     assert result.replay.not_reproduced == []
     assert changed(found) == {}
+
+
+def test_the_time_of_a_judging_is_taken_when_all_is_held(bench: Bench) -> None:
+    """Else of two deposits at once, the one that had to wait for the other could have the earlier time."""
+    if bench.ledger.dialect == "sqlite":
+        pytest.skip("whoever writes to SQLite holds all of it")
+    bench.issue("p1")
+    told = jobs.read_deposit(
+        {"deposit_id": "tx-1", "player_id": "p1", "amount": "50.00", "currency": "EUR", "status": "approved"}
+    )
+    tell.record(bench.ledger, [told], bench.clock())
+    held: list[int] = []
+
+    def clock() -> int:
+        with bench.ledger.read() as conn:
+            held.append(conn.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one())
+        return bench.clock()
+
+    verify.judge(bench.ledger, ["tx-1"], versions=bench.versions, terms=bench.terms, clock=clock, ring=bench.ring)
+
+    assert held == [1]
