@@ -88,10 +88,10 @@ def _writing(path: Path | None) -> Iterator[Callable[[Compared], None]]:
 
 def _print(told: dict[str, Any]) -> None:
     out, deposits = context.out, told["deposits"]
-    out.print(
-        f"campaign {told['campaign']} version {told['version']}, edited: {', '.join(told['edited']) or 'nothing'}"
-    )
-    out.print(f"judged from {told['since']} until {told['until']}, as if the edit had been in force all that time")
+    edited = ", ".join(told["edited"]) or "nothing that deposits are judged by"
+    out.print(f"campaign {told['campaign']} version {told['version']}, edited: {edited}")
+    out.print(f"judged from {told['since']} until {told['until']},")
+    out.print("as if the edit had been in force all that time, for every code of the campaign")
     out.print(f"{deposits['replayed']} deposits replayed, {deposits['concerned']} of them about this campaign\n")
     out.print(_counts(told))
     out.print()
