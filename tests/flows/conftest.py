@@ -78,7 +78,9 @@ class Bench:
         self.rung.append((queue, list(ids)))
 
     def apply(self, source: str) -> Campaign:
-        campaign = self.parse(source)
+        return self.put_in_force(self.parse(source))
+
+    def put_in_force(self, campaign: Campaign) -> Campaign:
         body = orjson.dumps(campaign.model_dump(mode="json")).decode()
         with self.ledger.begin() as conn:
             campaigns.apply(conn, campaign.id, body, jobs.digest_of(body), self.clock())

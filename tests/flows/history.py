@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promocast import jobs
+from promocast.campaign.edit import Edit
 from promocast.errors import Conflict
 from promocast.flows import revoke, show, tell, verify
 from promocast.flows.verify import Anew
@@ -72,10 +73,16 @@ percent = "10"
 
 @dataclass
 class History:
-    """Steps by chance, the same for the same seed (but for the codes, which are drawn)."""
+    """Steps by chance, the same for the same seed (but for the codes, which are drawn).
+
+    `plain`: every judging is on record with all that an edit could change. Nothing is told late, judged again without
+    need, or guessed.
+    """
 
     bench: Bench
     chance: random.Random
+    edit: Edit | None = None  # in force from the beginning, in every version
+    plain: bool = False
     version: int = 0
     told: list[dict[str, Any]] = field(default_factory=list)
     spelt: list[str] = field(default_factory=list)
@@ -84,7 +91,7 @@ class History:
     number: int = 0
 
     def __post_init__(self) -> None:
-        self.bench.apply(welcome(0))
+        self._apply()
         self.bench.apply(RIVAL)
 
     def play(self, steps: int) -> None:
@@ -92,6 +99,8 @@ class History:
             self.issue: 12, self.deposit: 45, self.follow_up: 25, self.judge: 20, self.show: 8, self.save: 5,
             self.revoke: 3, self.block: 4, self.reverify: 6, self.apply: 3, self.guess: 2,
         }  # fmt: skip
+        for doing in (self.reverify, self.guess) if self.plain else ():
+            del doings[doing]
         chosen = self.chance.choices(list(doings), list(doings.values()), k=steps)
         for doing in chosen:
             doing()
@@ -150,7 +159,10 @@ class History:
         if self.told:
             message = self.chance.choice(self.told[-25:])
             status = self.chance.choice(("approved", "approved", "rolled_back", "cancelled", "requested"))
-            late = {"payment_method": "VISA", "deposit_index": 1, "promo_code": self._quote(message["player_id"])}
+            late: dict[str, Any] = {}
+            if not self.plain:
+                quote = self._quote(message["player_id"])
+                late = {"payment_method": "VISA", "deposit_index": 1, "promo_code": quote}
             known = {**late, **{name: value for name, value in message.items() if value is not None}, "status": status}
             self._tell({name: value for name, value in known.items() if value is not None})
 
@@ -159,7 +171,7 @@ class History:
 
     def judge(self) -> None:
         """All that is to be judged, and now and then something again."""
-        again = [message["deposit_id"] for message in self.told[-4:]] if self.chance.random() < 0.2 else []
+        again = [] if self.plain or self.chance.random() < 0.8 else [told["deposit_id"] for told in self.told[-4:]]
         self.bench.judge(*{*self.unjudged, *again})
         self.unjudged = []
 
@@ -213,7 +225,11 @@ class History:
 
     def apply(self) -> None:
         self.version += 1
-        self.bench.apply(welcome(self.version))
+        self._apply()
+
+    def _apply(self) -> None:
+        campaign = self.bench.parse(welcome(self.version))
+        self.bench.put_in_force(campaign if self.edit is None else self.edit.of(campaign))
 
     def _answer_rings(self) -> None:
         rung, self.bench.rung = self.bench.rung, []

@@ -19,7 +19,8 @@ from promocast.ledger.schema import codes, events, redemptions
 from promocast.model import Instant
 
 _TURNS: Final = ("code.redeemed", "code.rolled_back", "deposit.refused", "code.revoked")
-_CLAIMS: Final = ("code.issued", "code.bound", "client_action", "code.redeemed")
+# Also reports that were refused: under an edit the code may have been nobody's yet.
+_CLAIMS: Final = ("code.issued", "code.bound", "code.report_refused", "client_action", "code.redeemed")
 
 
 @dataclass(frozen=True, slots=True)
