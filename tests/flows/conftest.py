@@ -78,11 +78,16 @@ class Bench:
         self.rung.append((queue, list(ids)))
 
     def apply(self, source: str) -> Campaign:
-        campaign = document.from_toml(source, "test.toml", _no_files)
+        return self.put_in_force(self.parse(source))
+
+    def put_in_force(self, campaign: Campaign) -> Campaign:
         body = orjson.dumps(campaign.model_dump(mode="json")).decode()
         with self.ledger.begin() as conn:
             campaigns.apply(conn, campaign.id, body, jobs.digest_of(body), self.clock())
         return campaign
+
+    def parse(self, source: str) -> Campaign:
+        return document.from_toml(source, "test.toml", _no_files)
 
     def accept(self, job: IssueJob, *, whole: bool = False) -> Accepted:
         return issue.accept(self.ledger, job, self.clock(), versions=self.versions, whole=whole)

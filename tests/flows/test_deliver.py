@@ -553,6 +553,8 @@ def test_a_call_without_a_body_of_its_own_tells_the_whole_event(bench: Bench, lo
             "currency": "EUR",
             "payment_method": "VISA",
             "occurred_at": "2026-11-24T10:00:00Z",
+            "deposit_index": None,
+            "quoted": True,
             "reward": None,
         },
     }

@@ -242,7 +242,8 @@ def test_an_unknown_code_is_recorded_for_the_only_campaign_that_takes_external_c
 
     assert (saved.code, saved.folded, saved.campaign_id, saved.player_id) == ("CRM-77", "CRM77", "winback", "p9")
     assert (saved.shown_at, saved.expires_at) == (bench.clock(), bench.clock() + 7 * DAY)
-    assert story(bench, saved) == [("code.issued", {"external": True}), ("code.shown", {})]
+    issued = {"external": True, "player_id": "p9"}
+    assert story(bench, saved) == [("code.issued", issued), ("code.shown", {})]
 
 
 def test_which_campaign_takes_an_unknown_code_is_the_bodys_word_then_the_keys(bench: Bench) -> None:

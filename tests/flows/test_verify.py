@@ -494,6 +494,8 @@ def test_the_event_of_a_redemption_says_what_was_deposited(bench: Bench) -> None
         "currency": "EUR",
         "payment_method": "VISA",
         "occurred_at": "2026-11-24T10:00:01Z",
+        "deposit_index": None,
+        "quoted": True,
         "reward": None,
     }
 

@@ -183,7 +183,7 @@ class Table:
     def revoke(self, code: str) -> None:
         holding = history.find(self.log, code)
         try:
-            revoke.revoke(self.ledger, code, self.clock(), by="test")
+            revoke.revoke(self.ledger, code, self.clock(), versions=self.versions, ring=self.ring, by="test")
         except NotFound:
             assert holding is None
             return

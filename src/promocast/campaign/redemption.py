@@ -77,7 +77,8 @@ def _judge_approved(
         return Verdict("refused", reason="unknown_code", detail="no such code was recorded")
     candidates = [code for code in held if _matches_by_player(code, deposit)]
     if not candidates:
-        return Verdict("no_code")
+        # No rule was asked; that the player was excluded all the same is known later from here alone.
+        return Verdict("no_code", trace=(_not_excluded(excluded),) if excluded else ())
     verdicts = [_judge_code(deposit, code, excluded=excluded) for code in candidates]
     return next((verdict for verdict in verdicts if verdict.result == "accepted"), verdicts[0])
 
@@ -121,7 +122,7 @@ def _checks(deposit: Deposit, code: Candidate, reward: Promise | None, *, exclud
         yield Check("occurred_at", passed=True, detail="outside the window around the receipt; judged by the receipt")
     others = _is_anothers(code, deposit)
     yield Check("other_player", not others, "the code is another player's" if others else "")
-    yield Check("player_excluded", not excluded, "a block is active for the player" if excluded else "")
+    yield _not_excluded(excluded)
     yield Check(
         "revoked", code.revoked_at is None, "" if code.revoked_at is None else f"since {rfc3339(code.revoked_at)}"
     )
@@ -142,6 +143,10 @@ def _checks(deposit: Deposit, code: Candidate, reward: Promise | None, *, exclud
         yield Check("limit_reached", used < code.per_player, f"{used} of {code.per_player} by this player")
     yield from _deposit_checks(deposit, code)
     yield from _budget_checks(deposit, code, reward)
+
+
+def _not_excluded(excluded: bool) -> Check:
+    return Check("player_excluded", not excluded, "a block is active for the player" if excluded else "")
 
 
 def _deposit_checks(deposit: Deposit, code: Candidate) -> Iterator[Check]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from promocast.campaign.document import Campaign
+from promocast.campaign.terms import Budget
 from promocast.model import Instant
+from promocast.money import units
 
 Result = Literal["accepted", "refused", "no_code", "pending", "waiting", "rolled_back"]
 
@@ -19,6 +22,17 @@ class Left:
 
     redemptions: int | None = None
     units: Mapping[str, int] | None = None
+
+    @classmethod
+    def of(cls, budget: Budget, redemptions: int, rewards: Mapping[str, int]) -> Left:
+        """What is left after so many redemptions, and so many units of reward by currency. A lowered limit may be
+        passed already."""
+        count = None if budget.redemptions is None else max(0, budget.redemptions - redemptions)
+        by_currency = {
+            currency: max(0, units(Decimal(most), currency) - rewards[currency])
+            for currency, most in budget.amount.items()
+        }
+        return cls(count, by_currency or None)
 
 
 @dataclass(frozen=True, slots=True)

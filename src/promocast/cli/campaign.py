@@ -13,6 +13,7 @@ from rich.table import Table
 from promocast.campaign import label_tags
 from promocast.campaign.diff import Change, changes
 from promocast.cli import campaign_files, context
+from promocast.cli.backtest import backtest
 from promocast.cli.campaign_files import Checked
 from promocast.errors import CampaignError, InputError
 from promocast.flows import apply as flow
@@ -21,6 +22,8 @@ from promocast.ledger import campaigns
 from promocast.model import duration, rfc3339
 
 app = typer.Typer(help="Check campaign files, put them in force, list them.", no_args_is_help=True)
+
+app.command()(backtest)
 
 Id = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The id of a campaign in force.")]
 File = Annotated[Path, typer.Argument(help="A campaign's TOML file.")]

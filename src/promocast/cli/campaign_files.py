@@ -62,10 +62,19 @@ def apply(ledger: Ledger, checked: Checked, now: Instant, *, by: str) -> Applied
     Raises:
         CampaignError: the check found errors; the version in force stays.
     """
+    refuse_errors(checked)
+    return flow.apply(ledger, checked.campaign, [finding for finding, _ in checked.findings], now, by=by)
+
+
+def refuse_errors(checked: Checked) -> None:
+    """Stop where a campaign could not be applied.
+
+    Raises:
+        CampaignError: the check found errors.
+    """
     errors = [(finding, line) for finding, line in checked.findings if finding.level == "error"]
     if errors:
         raise CampaignError(str(checked.path), [Fault(f.pointer, f.reason, line) for f, line in errors])
-    return flow.apply(ledger, checked.campaign, [finding for finding, _ in checked.findings], now, by=by)
 
 
 def files(settings: Settings) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from promocast.campaign.document import Campaign
 from promocast.campaign.verdict import Left
@@ -12,7 +11,6 @@ from promocast.errors import LedgerError
 from promocast.flows.versions import Versions
 from promocast.ledger import Connection, budgets, campaigns
 from promocast.ledger.budgets import COUNT, Spent
-from promocast.money import units
 
 
 @dataclass(slots=True)
@@ -29,16 +27,12 @@ class Limits:
         return any(campaign.redemption.per_player is not None for campaign in self.in_force.values())
 
     def left(self, campaign_id: str) -> Left | None:
-        """What is left of the campaign's budget; None where it has none. A lowered limit may be passed already."""
+        """What is left of the campaign's budget; None where it has none."""
         budget = self.in_force[campaign_id].redemption.budget
         if budget is None:
             return None
-        count = None if budget.redemptions is None else max(0, budget.redemptions - self.spent[campaign_id, COUNT])
-        by_currency = {
-            currency: max(0, units(Decimal(most), currency) - self.spent[campaign_id, currency])
-            for currency, most in budget.amount.items()
-        }
-        return Left(count, by_currency or None)
+        rewards = {currency: self.spent[campaign_id, currency] for currency in budget.amount}
+        return Left.of(budget, self.spent[campaign_id, COUNT] if budget.redemptions else 0, rewards)
 
     def spend(self, campaign_id: str, currency: str, reward_units: int) -> None:
         self._add(campaign_id, currency, reward_units, 1)

@@ -137,8 +137,9 @@ def saved(
             data = {"refused": "other_player", "player_id": player_id}
             events.append(conn, Event("code.report_refused", now, code.campaign_id, code.id, data))
         else:
-            if code.player_id is None and player_id is not None:
-                codes.bind(conn, {code.id: player_id})
+            if code.player_id is None and player_id is not None and codes.bind(conn, {code.id: player_id}):
+                bound = Event("code.bound", now, code.campaign_id, code.id, {"player_id": player_id})
+                events.append(conn, bound)
             planned = mark_shown(conn, code, versions.get(conn, code.campaign_id, code.campaign_version), now)
             code = codes.by_ids(conn, [code.id])[code.id]
     rules.ring_due(ring, planned, now)
@@ -183,7 +184,8 @@ def _record_external(
     )
     if code_id is None:  # recorded by another request in this very moment
         return codes.by_folded(conn, [folded], lock=True)[folded]
-    events.append(conn, Event("code.issued", now, campaign.id, code_id, {"external": True}))
+    holder = {} if player_id is None else {"player_id": player_id}
+    events.append(conn, Event("code.issued", now, campaign.id, code_id, {"external": True, **holder}))
     return codes.by_ids(conn, [code_id])[code_id]
 
 

@@ -136,7 +136,7 @@ def judge(
         }
         judged_before = [known.deposit_id for known in told.values() if known.result is not None]
         redeemed = deposits.redemption_of(conn, judged_before) if judged_before else {}
-        bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock())
+        bench = _open_bench(conn, list(believed.values()), redeemed, versions, terms, clock)
         for deposit in sorted(believed.values(), key=lambda d: (d.received_at, d.deposit_id)):
             known = told[deposit.deposit_id]
             if anew is not None:
@@ -158,7 +158,7 @@ def _open_bench(
     redeemed: dict[str, Redemption],
     versions: Versions,
     terms: VerificationSettings,
-    now: Instant,
+    clock: Clock,
 ) -> _Bench:
     player_ids = sorted({deposit.player_id for deposit in batch})
     lock_players(conn, player_ids)
@@ -166,6 +166,8 @@ def _open_bench(
     unquoted = sorted({deposit.player_id for deposit in batch if deposit.promo_code is None and deposit.approved})
     held = codes.hold_for_judging(conn, quoted, unquoted, sorted(r.code_id for r in redeemed.values()))
     in_force = limits.hold(conn, sorted({code.campaign_id for code in held}), versions)
+    # Now that all is held: whoever had to wait for another judging has the later time.
+    now = clock()
     holders: dict[str | None, list[int]] = {}
     for code in held:
         holders.setdefault(code.player_id, []).append(code.id)
@@ -226,6 +228,8 @@ def _judge_one(bench: _Bench, deposit: Deposit, known: Recorded, redeemed: Redem
             "currency": deposit.currency,
             "reason": verdict.reason,
             "near_miss": verdict.near_miss,
+            "excluded": deposit.player_id in bench.excluded,
+            **_as_judged(deposit),
         }
         event = Event("deposit.refused", bench.now, verdict.campaign, verdict.code_id, data)
         code = bench.codes.get(verdict.code_id or 0)  # none, where the deposit concerns no code of the player's
@@ -287,9 +291,8 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
         "player_id": deposit.player_id,
         "amount": amount,
         "currency": currency,
-        "payment_method": deposit.payment_method,
-        "occurred_at": rfc3339(deposit.occurred_at),
         "reward": reward,
+        **_as_judged(deposit),
     }
     event = Event("code.redeemed", bench.now, code.campaign_id, code.id, data)
     bench.entries.redeem(redemption, code, bench.issued_with(code), event)
@@ -297,6 +300,16 @@ def _redeem(bench: _Bench, deposit: Deposit, verdict: Verdict) -> None:
 
 def _amount(deposit: Deposit) -> str | None:
     return None if deposit.amount is None else written(deposit.amount, deposit.currency or "")
+
+
+def _as_judged(deposit: Deposit) -> dict[str, Any]:
+    """What of the deposit later messages may still tell, as it was believed when it was judged."""
+    return {
+        "payment_method": deposit.payment_method,
+        "deposit_index": deposit.deposit_index,
+        "occurred_at": rfc3339(deposit.occurred_at),
+        "quoted": deposit.promo_code is not None,
+    }
 
 
 def _roll_back(bench: _Bench, deposit: Deposit, redeemed: Redemption, verdict: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def document(conn: Connection, campaign_id: str, version: int) -> str:
     return str(conn.execute(found).scalar_one())
 
 
+def applied(conn: Connection, campaign_id: str) -> list[tuple[Instant, int]]:
+    """[(since when, version)] of all versions that were in force, oldest first."""
+    v = campaign_versions.c
+    found = select(v.applied_at, v.version).where(v.campaign_id == campaign_id).order_by(v.version)
+    return [(row.applied_at, row.version) for row in conn.execute(found)]
+
+
 def apply(conn: Connection, campaign_id: str, document: str, digest: str, now: Instant) -> tuple[int, bool]:
     """Put a document in force; (its version, whether that is a new one)."""
     insert_new(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from promocast.jobs import Deposit
-from promocast.ledger.engine import insert_new, update_each
+from promocast.ledger.engine import READ_AHEAD, insert_new, update_each
 from promocast.ledger.schema import deposits, redemptions
 from promocast.model import Instant
 
@@ -85,6 +85,22 @@ def hold(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Recorded]:
     """The deposits, held in the order of their ids until this transaction ends."""
     statement = select(*_COLUMNS).where(deposits.c.deposit_id.in_(deposit_ids)).order_by(deposits.c.deposit_id)
     return {row.deposit_id: _recorded(row) for row in conn.execute(statement.with_for_update())}
+
+
+def by_ids(conn: Connection, deposit_ids: Sequence[str]) -> dict[str, Recorded]:
+    statement = select(*_COLUMNS).where(deposits.c.deposit_id.in_(deposit_ids))
+    return {row.deposit_id: _recorded(row) for row in conn.execute(statement)}
+
+
+def judged_silently(conn: Connection, since: Instant, until: Instant) -> Iterator[Recorded]:
+    """Approved deposits whose last judging in the period left no event, by its time: they had no code, or were undone
+    without a redemption. Read as they are asked for."""
+    d = deposits.c
+    redeemed = select(redemptions.c.id).where(redemptions.c.deposit_id == d.deposit_id)
+    silent = or_(d.result == "no_code", and_(d.result == "rolled_back", ~redeemed.exists()))
+    statement = select(*_COLUMNS).where(d.judged_at >= since, d.judged_at < until, silent).order_by(d.judged_at)
+    for row in conn.execute(statement.execution_options(yield_per=READ_AHEAD)):
+        yield _recorded(row)
 
 
 def get(conn: Connection, deposit_id: str) -> Recorded | None:

@@ -38,6 +38,9 @@ _PATIENCE: Final = {
     "tcp_user_timeout": 30_000,
 }
 
+# Rows that are read ahead where a whole table may be read: few enough to hold, enough to be quick.
+READ_AHEAD: Final = 500
+
 # A process that is frozen in the middle of a transaction, as a suspended machine's are, holds its rows and players
 # against everybody: after so many milliseconds PostgreSQL ends the transaction. A limit of the server's own goes first.
 _LONGEST_IDLE: Final = 30_000
