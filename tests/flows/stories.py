@@ -60,7 +60,8 @@ class Told:
 
 def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop, story: str = STORY) -> Told:
     """ann is shown her code, another reports it, she deposits too little, then enough, which is undone; bob's SMS
-    arrives; carl's never does; dora's code is revoked; a CRM brings a code of its own; a week passes."""
+    arrives; carl's never does; dora's code is revoked; a CRM brings a code of its own, and says later whose it is; a
+    week passes."""
     bench.apply(story)
     told = Told({code.player_id or "": code for code in bench.issue("ann", "bob", "carl", "dora")})
     outboxes = {channel: Outbox() for channel in ("popup", "email", "sms", "call")}
@@ -68,7 +69,8 @@ def everything_happens(bench: Bench, loop: asyncio.AbstractEventLoop, story: str
     for channel in ("popup", "email"):
         deliver(desk, channel, planned(bench, channel))
     _ann(bench, told.codes["ann"])
-    save(bench, "CRM-77", player_id="ann")
+    save(bench, "CRM-77")
+    told.codes["of the CRM"] = save(bench, "CRM-77", player_id="ann")
     revoke.revoke(
         bench.ledger,
         told.codes["dora"].code,

@@ -45,7 +45,7 @@ def test_every_event_of_a_code_that_the_source_records_has_words() -> None:
     of_a_code = {type_ for type_, is_a_codes in recorded_types().items() if is_a_codes}
 
     assert of_a_code == words.EVENTS.keys()
-    assert len(of_a_code) == 13
+    assert len(of_a_code) == 14
 
 
 def test_every_type_of_event_is_in_the_document() -> None:
@@ -89,6 +89,11 @@ def test_everything_that_happens_to_a_code_is_told(bench: Bench, loop: asyncio.A
         "sent by sms",
         "sms rejected: 30003",
         "sms failed for good: 30003",
+    ]
+    assert [line["what"] for line in stories["of the CRM"]][:3] == [
+        "recorded for a CRM",
+        "shown to the player",
+        "taken to be player ann's",
     ]
     assert [line for line in dora if "revoked" in line] == [
         "revoked by support: leaked",

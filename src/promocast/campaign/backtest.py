@@ -124,6 +124,8 @@ class Replay:
         """What becomes of the deposit under the edit, and what it holds from then on."""
         if judging.given_back is not None and standing is None:
             return judging.outcome, None
+        if judging.deposit.negated and judging.given_back is None:
+            return _undone(judging, standing), None
         recorded = self._reproduce(judging) if judging.given_back is None else None
         if standing is not None and standing.compared.after.result == "accepted":
             after = standing.compared.after
@@ -212,6 +214,16 @@ class Replay:
         if edited and claim.by_redemption and claim.at >= self._since:
             return False
         return claim.at <= judging.at if judging.event_id is None else claim.event_id < judging.event_id
+
+
+def _undone(judging: Judging, standing: _Standing | None) -> Outcome:
+    """What becomes of a deposit that held nothing when it was undone: what was said of it before stands, but is void.
+    When that was said is not on record where it had no code, so that cannot be computed again."""
+    if standing is None:
+        return judging.outcome
+    after = standing.compared.after
+    stands = after.code is not None or judging.deposit.promo_code is None
+    return after.rolled_back() if stands else judging.outcome
 
 
 def _verdict(judging: Judging, quoted: Candidate | None, held: Sequence[Candidate]) -> Verdict:

@@ -132,15 +132,16 @@ def retell(conn: Connection, deposit_id: str, messages: dict[str, dict[str, Any]
 
 
 def keep_verdicts(conn: Connection, judged: Sequence[Judged], now: Instant) -> int:
-    """Record verdicts; how many deposits there were to have them."""
+    """Record verdicts; how many deposits there were to have them. One that says the same as before keeps its time."""
     d = deposits.c
     columns = [d.deposit_id, d.verdict, d.result, d.due_at, d.waits_for]
     rows = [
         (j.deposit_id, orjson.dumps(j.verdict).decode(), j.verdict["result"], j.due_at, j.waits_for) for j in judged
     ]
     statement = (
-        "UPDATE deposits SET verdict = r.verdict, result = r.result, judged_at = :now, due_at = r.due_at, "
-        "waits_for = r.waits_for FROM {rows} WHERE deposits.deposit_id = r.deposit_id"
+        "UPDATE deposits SET judged_at = CASE WHEN deposits.verdict = r.verdict THEN deposits.judged_at ELSE :now END, "
+        "verdict = r.verdict, result = r.result, due_at = r.due_at, waits_for = r.waits_for "
+        "FROM {rows} WHERE deposits.deposit_id = r.deposit_id"
     )
     return update_each(conn, statement, columns, rows, now=now)
 

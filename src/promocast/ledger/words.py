@@ -11,6 +11,7 @@ from promocast.campaign.reasons import in_words
 EVENTS: Final[Mapping[str, str]] = {
     "code.issued": "issued",
     "code.shown": "shown to the player",
+    "code.bound": "taken to be player {player_id}'s",
     "code.redeemed": "redeemed by deposit {deposit_id}: {amount} {currency}",
     "code.rolled_back": "deposit {deposit_id} was undone; the redemption was given back",
     "code.expired": "expired unused",
