@@ -810,6 +810,15 @@ def test_validating_counts_as_guessing(bench: Bench) -> None:
     assert guess(bench, 1)["reason"] == "too_many_attempts"
 
 
+def test_what_was_guessed_by_validating_is_forgotten_after_an_hour(bench: Bench) -> None:
+    first = [ask(bench, f"NOSUCH{i}")["reason"] for i in range(6)]
+    bench.clock.advance(HOUR)
+    later = ask(bench, "NOSUCH6")["reason"]
+
+    assert first == ["unknown_code"] * 5 + ["too_many_attempts"]
+    assert later == "unknown_code"
+
+
 def test_a_revoked_code_is_out_of_use_and_says_who_did_it(bench: Bench) -> None:
     [code] = bench.issue("p1")
 

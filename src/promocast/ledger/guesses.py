@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from promocast.ledger.engine import insert_new
 from promocast.ledger.schema import guesses
@@ -15,9 +15,10 @@ def allow(conn: Connection, player_id: str, at: Instant, most: int, deposit_id: 
     One deposit is one guess, however often it is judged. What is not allowed is not counted, and so prolongs nothing.
     """
     g = guesses.c
-    within = (g.at > at - HOUR) & (g.at <= at)
-    known = select(g.deposit_id).where(g.player_id == player_id, or_(within, g.deposit_id == deposit_id))
-    found = list(conn.execute(known).scalars())
+    counted = (g.at > at - HOUR) & (g.at <= at)
+    if deposit_id is not None:  # compared with None, it would find every guess of no deposit, however old
+        counted |= g.deposit_id == deposit_id
+    found = list(conn.execute(select(g.deposit_id).where(g.player_id == player_id, counted)).scalars())
     if deposit_id is not None and deposit_id in found:
         return True
     if len(found) >= most:
