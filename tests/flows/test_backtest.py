@@ -224,6 +224,26 @@ def test_what_was_undone_gives_back_what_it_took_under_the_edit(rewarding: Bench
     assert found["tx-1"].after == Outcome("rolled_back", code.code, "welcome")
 
 
+def test_what_the_edit_refuses_keeps_its_code_when_it_is_undone(rewarding: Bench) -> None:
+    rewarding.issue("p1", request_id="r-1")
+    rewarding.clock.advance(MINUTE)
+    newer = rewarding.issue("p1", request_id="r-2")[0]
+    rewarding.deposit("tx-1", amount="20.00")
+    revoke.revoke(
+        rewarding.ledger,
+        newer.code,
+        rewarding.clock(),
+        by="somebody",
+        versions=rewarding.versions,
+        ring=rewarding.ring,
+    )
+    rewarding.deposit("tx-1", status="cancelled")
+
+    _, found = backtest(rewarding, REWARDED.replace('EUR = "20.00"', 'EUR = "25.00"'))
+
+    assert found["tx-1"].after == Outcome("rolled_back", newer.code, "welcome")
+
+
 def test_of_a_smaller_budget_the_later_ones_get_nothing_until_something_is_given_back(rewarding: Bench) -> None:
     holders = [f"p{number}" for number in range(5)]
     by_holder = {code.player_id: code.code for code in rewarding.issue(*holders)}

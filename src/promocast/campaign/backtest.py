@@ -124,12 +124,11 @@ class Replay:
         """What becomes of the deposit under the edit, and what it holds from then on."""
         if judging.given_back is not None and standing is None:
             return judging.outcome, None
-        if judging.deposit.negated and judging.given_back is None:
+        if judging.deposit.negated and (judging.given_back is None or _stands(judging, standing)):
             return _undone(judging, standing), None
         recorded = self._reproduce(judging) if judging.given_back is None else None
         if standing is not None and standing.compared.after.result == "accepted":
-            after = standing.compared.after
-            return (after.rolled_back(), None) if judging.deposit.negated else (after, standing.holds)
+            return standing.compared.after, standing.holds
         edited = self._candidates(judging, edited=True)
         if edited == recorded:
             outcome, taken = judging.outcome, judging.taken
@@ -219,11 +218,14 @@ class Replay:
 def _undone(judging: Judging, standing: _Standing | None) -> Outcome:
     """What becomes of a deposit that held nothing when it was undone: what was said of it before stands, but is void.
     When that was said is not on record where it had no code, so that cannot be computed again."""
-    if standing is None:
+    if standing is None or not _stands(judging, standing):
         return judging.outcome
-    after = standing.compared.after
-    stands = after.code is not None or judging.deposit.promo_code is None
-    return after.rolled_back() if stands else judging.outcome
+    return standing.compared.after.rolled_back()
+
+
+def _stands(judging: Judging, standing: _Standing | None) -> bool:
+    """Whether what was said of a deposit under the edit stands when it is undone."""
+    return standing is not None and (standing.compared.after.code is not None or judging.deposit.promo_code is None)
 
 
 def _verdict(judging: Judging, quoted: Candidate | None, held: Sequence[Candidate]) -> Verdict:
