@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,7 +18,7 @@ from promocast.settings import PopupSettings
 from promocast.standins.base import Reply
 from promocast.standins.popup import PopupSite
 from tests.flows.conftest import Bench
-from tests.flows.desk import Unlimited, desk_of
+from tests.flows.desk import Unlimited, desk_of, running_loop
 
 BLOCKED = [{"type": "Excluded", "active": True, "until": None}]
 SECRET = "whsec_" + "AAAA" * 8
@@ -27,13 +26,8 @@ SECRET = "whsec_" + "AAAA" * 8
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    made = asyncio.new_event_loop()
-    thread = threading.Thread(target=made.run_forever, daemon=True)
-    thread.start()
-    yield made
-    made.call_soon_threadsafe(made.stop)
-    thread.join(5)
-    made.close()
+    with running_loop() as running_now:
+        yield running_now
 
 
 class WhileConnecting(Popup):
